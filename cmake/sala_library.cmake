@@ -1,0 +1,34 @@
+# sala_library(name [PUBLIC libs...] [PRIVATE libs...]): one static library a folder, globbed, with warnings and the
+# check that every header compiles alone.
+add_library(sala_options INTERFACE)
+target_include_directories(sala_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(sala_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wconversion>
+  # Chosen per function at run time where it pays; no flag here may bind the binary to one CPU.
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${SALA_WERROR}>>:-Werror>
+  # Sample generation and scores follow IEEE double arithmetic in the order written.
+  $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
+if(SALA_SANITIZE)
+  target_compile_options(sala_options INTERFACE -fsanitize=${SALA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  target_link_options(sala_options INTERFACE -fsanitize=${SALA_SANITIZE})
+  target_compile_definitions(sala_options INTERFACE SALA_SANITIZED)
+endif()
+
+function(sala_library name)
+  cmake_parse_arguments(ARG "" "" "PUBLIC;PRIVATE" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS *.cpp)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS *.h)
+  list(FILTER sources EXCLUDE REGEX "/(cli|node_modules)/")
+  list(FILTER headers EXCLUDE REGEX "/(cli|node_modules)/")
+  if(SALA_CUDA)
+    file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS *.cu)
+    list(APPEND sources ${cuda_sources})
+  else()
+    list(FILTER sources EXCLUDE REGEX "/cuda/")
+    list(FILTER headers EXCLUDE REGEX "/cuda/")
+  endif()
+  add_library(${name} STATIC ${sources})
+  target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${headers})
+  set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  target_link_libraries(${name} PUBLIC sala_options ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+endfunction()

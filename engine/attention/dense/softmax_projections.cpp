@@ -1,0 +1,72 @@
+// What surrounds softmax attention, on any device.
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/attention/dense/dense.h"
+
+namespace sala {
+
+namespace {
+
+double product_flops(TensorView x, std::int64_t out) {
+  return 2.0 * static_cast<double>(x.size()) * static_cast<double>(out);
+}
+
+}  // namespace
+
+SoftmaxProjections::SoftmaxProjections(const HeadOptions& heads, const LayerSpec& spec,
+                                       WeightSource& weights)
+    : heads_(heads),
+      q_(weights.load(spec.prefix + "q_proj.weight", heads.q_dim(), spec.hidden)),
+      k_(weights.load(spec.prefix + "k_proj.weight", heads.kv_dim(), spec.hidden)),
+      v_(weights.load(spec.prefix + "v_proj.weight", heads.kv_dim(), spec.hidden)),
+      o_(weights.load(spec.prefix + "o_proj.weight", spec.hidden, heads.q_dim())) {
+  if (heads.output_gate) {
+    gate_ = weights.load(spec.prefix + "o_gate.weight", heads.q_dim(), spec.hidden);
+  }
+  if (heads.qk_norm) {
+    q_norm_ = weights.load(spec.prefix + "q_norm.weight", 1, heads.head_dim);
+    k_norm_ = weights.load(spec.prefix + "k_norm.weight", 1, heads.head_dim);
+  }
+}
+
+void SoftmaxProjections::project(TensorView x, std::int64_t first_position, TensorView q,
+                                 TensorView k, TensorView v, ExecutionContext& context) const {
+  Backend& backend = context.backend;
+  {
+    const Span span(context.trace, "qkv", product_flops(x, q.cols + k.cols + v.cols));
+    backend.matmul(x, q_.view, q);
+    backend.matmul(x, k_.view, k);
+    backend.matmul(x, v_.view, v);
+  }
+  if (!heads_.qk_norm && !heads_.rope) return;
+  const Span span(context.trace, "norm_rope");
+  if (heads_.qk_norm) {
+    const TensorView q_heads = q.reshaped(heads_.head_dim);
+    const TensorView k_heads = k.reshaped(heads_.head_dim);
+    backend.rms_norm(q_heads, q_norm_->view, heads_.rms_norm_eps, q_heads);
+    backend.rms_norm(k_heads, k_norm_->view, heads_.rms_norm_eps, k_heads);
+  }
+  if (heads_.rope) {
+    backend.rotary(q, heads_.rotary(), first_position);
+    backend.rotary(k, heads_.rotary(), first_position);
+  }
+}
+
+void SoftmaxProjections::finish(TensorView x, TensorView attended, TensorView out,
+                                ExecutionContext& context) const {
+  Backend& backend = context.backend;
+  if (gate_) {
+    const Workspace::Mark mark(context.scratch);
+    const TensorView gate = context.scratch.take(attended.rows, attended.cols);
+    const Span span(context.trace, "gate", product_flops(x, gate.cols));
+    backend.matmul(x, gate_->view, gate);
+    backend.sigmoid_mul(gate, attended);
+  }
+  const Span span(context.trace, "out_proj", product_flops(attended, out.cols));
+  backend.matmul(attended, o_.view, out);
+}
+
+std::int64_t SoftmaxProjections::scratch_bytes(std::int64_t n_tokens) const {
+  return gate_ ? n_tokens * heads_.q_dim() * dtype_bytes(gate_->view.dtype) + 64 : 0;
+}
+
+}  // namespace sala

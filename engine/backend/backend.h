@@ -1,0 +1,130 @@
+// What a device offers: memory with accounting, and the dense operations every layer shares.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "engine/base/memory_ledger.h"
+#include "engine/base/token.h"
+#include "engine/tensor/tensor.h"
+
+namespace sala {
+
+enum class Device : std::uint8_t { cpu, cuda };
+const char* device_name(Device device);
+
+/// Owner of a piece of device memory; gives it back to its backend and the ledger.
+class Buffer {
+ public:
+  using Release = void (*)(void* owner, void* data, std::int64_t bytes, const char* category);
+
+  Buffer() = default;
+  /// category must outlive the buffer: a string literal.
+  Buffer(void* owner, void* data, std::int64_t bytes, const char* category, Release release)
+      : owner_(owner), data_(data), bytes_(bytes), category_(category), release_(release) {}
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    Buffer moved(std::move(other));
+    swap(moved);
+    return *this;
+  }
+  ~Buffer() {
+    if (data_ != nullptr) release_(owner_, data_, bytes_, category_);
+  }
+
+  void* data() const { return data_; }
+  std::int64_t bytes() const { return bytes_; }
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(owner_, other.owner_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(category_, other.category_);
+    std::swap(release_, other.release_);
+  }
+
+  void* owner_ = nullptr;
+  void* data_ = nullptr;
+  std::int64_t bytes_ = 0;
+  const char* category_ = "";
+  Release release_ = nullptr;
+};
+
+/// A matrix with its memory.
+struct Tensor {
+  Buffer buffer;
+  TensorView view;
+};
+
+struct DeviceInfo {
+  std::string name;               // CPU or GPU model
+  int threads = 1;                // worker threads; 1 on a GPU
+  std::int64_t memory_bytes = 0;  // installed
+};
+
+/// Rotary embedding of pairs (i, i + head_dim / 2). Source: model reference §2.4.
+struct Rotary {
+  std::int64_t head_dim = 0;
+  double theta = 10000.0;
+  bool exact_angle = false;  // angles in fp64; otherwise the reference's fp32 product
+};
+
+/// A device. Runs its operations in order; owned by the Engine and outlives everything on it.
+/// All matrices are row-major and on this device; outputs may alias inputs only where said.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual Device device() const = 0;
+  virtual const DeviceInfo& info() const = 0;
+  MemoryLedger& ledger() { return ledger_; }
+
+  /// Uninitialised memory, 64-byte aligned. Throws OutOfMemory. category: a string literal.
+  virtual Buffer allocate(std::int64_t bytes, const char* category) = 0;
+  /// Bytes that could still be allocated now.
+  virtual std::int64_t available_bytes() const = 0;
+  /// Copies a host matrix of any dtype to the device, in the dtype the device computes in.
+  virtual Tensor upload(TensorView host, const char* category) = 0;
+  /// Copies a device matrix to `host` as fp32; waits.
+  virtual void download(TensorView device, std::span<float> host) = 0;
+  virtual void fill_zero(TensorView x) = 0;
+  virtual void copy(TensorView from, TensorView to) = 0;
+  /// Dtype of activations and caches.
+  virtual DType compute_dtype() const = 0;
+
+  /// out[i] = table[ids[i]] * scale.
+  virtual void embed(TensorView table, std::span<const TokenId> ids, float scale,
+                     TensorView out) = 0;
+  /// Each row times weight / sqrt(mean(row^2) + eps); out may alias x.
+  virtual void rms_norm(TensorView x, TensorView weight, float eps, TensorView out) = 0;
+  /// out = x · weightᵀ; x (n, in), weight (out, in), out (n, out).
+  virtual void matmul(TensorView x, TensorView weight, TensorView out) = 0;
+  /// out = out + scale * x.
+  virtual void add_scaled(TensorView x, float scale, TensorView out) = 0;
+  /// out = silu(gate) * up; out may alias either.
+  virtual void silu_mul(TensorView gate, TensorView up, TensorView out) = 0;
+  /// out = out * sigmoid(gate).
+  virtual void sigmoid_mul(TensorView gate, TensorView out) = 0;
+  /// x *= scale.
+  virtual void scale(TensorView x, float scale) = 0;
+  /// Rotates x (n_tokens, n_heads * head_dim) in place; row i is at first_position + i.
+  virtual void rotary(TensorView x, const Rotary& rotary, std::int64_t first_position) = 0;
+
+ private:
+  MemoryLedger ledger_;
+};
+
+/// A (rows, cols) matrix in the backend's compute dtype.
+Tensor make_tensor(Backend& backend, std::int64_t rows, std::int64_t cols, const char* category);
+
+/// Makes the backend for "cpu", "cuda", "cuda:1" or "auto". threads: 0 = all cores.
+/// Throws Error naming what this build or machine lacks.
+std::unique_ptr<Backend> make_backend(const std::string& device, int threads);
+
+}  // namespace sala

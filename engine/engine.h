@@ -1,0 +1,65 @@
+// The engine: loads a model and answers requests. The only engine header the harness needs.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/request.h"
+#include "engine/text/tokenizer.h"
+
+namespace sala {
+
+struct EngineOptions {
+  std::filesystem::path model;  // Hugging Face folder, or a config.json folder with random weights
+  std::string device = "auto";
+  std::int64_t chunk = 0;           // prefill chunk in tokens; 0 = the engine's default
+  std::string attention = "model";  // or "dense": every sparse layer as full softmax attention
+  std::optional<std::uint64_t> random_seed;  // random weights instead of files
+  std::map<std::string, std::string>
+      settings;                         // dense_rule, dense_len, sparse, lse, select_score, ...
+  std::int64_t memory_limit_bytes = 0;  // 0 = what the device has
+  int threads = 0;                      // 0 = all cores
+};
+
+struct EngineInfo {
+  std::string name;    // folder name
+  std::string family;  // model_type
+  std::string mode;    // hybrid: has linear or sparse layers; full: every layer is dense softmax
+  std::string dtype;   // of the stored weights
+  std::string device;  // cpu, cuda:0
+  DeviceInfo device_info;
+  std::vector<std::string> layer_pattern;  // kind per layer
+  std::int64_t n_parameters = 0;
+  std::int64_t vocab_size = 0;
+  std::string weights_sha256;
+  std::string tokenizer_sha256;
+  std::string config_json;  // the model's config, verbatim
+  std::map<std::string, std::string>
+      settings;  // options that change results, all of them, with values
+  std::int64_t chunk = 0;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const EngineInfo& info() const = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+  /// Bytes by category that a sequence of n_tokens (prompt and answer) needs, weights included.
+  virtual std::vector<CategoryBytes> plan_memory(std::int64_t n_tokens) const = 0;
+  /// Throws OutOfMemory, before allocating, when the plan does not fit; Error for an empty prompt
+  /// or a token id outside the vocabulary.
+  virtual Output run(const Request& request) = 0;
+  /// Logits of the last `last` positions (0 = all), fp32, (positions, vocab) row-major.
+  virtual std::vector<float> logits(std::span<const TokenId> tokens, std::int64_t last) = 0;
+};
+
+std::unique_ptr<Engine> make_engine(const EngineOptions& options);
+
+}  // namespace sala

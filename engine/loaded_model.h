@@ -1,0 +1,32 @@
+// A model with everything it needs to run, brought up from a folder.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "engine/engine.h"
+#include "engine/memory_plan.h"
+#include "engine/model/model.h"
+
+namespace sala {
+
+/// Prefill chunks are multiples of this: lightning chunks and sparse blocks then start alike for
+/// every chunk size.
+inline constexpr std::int64_t kChunkStep = 64;
+inline constexpr std::int64_t kDefaultChunk = 1024;  // where memory allows
+
+struct LoadedModel {
+  ModelConfig config;
+  std::unique_ptr<Backend> backend;  // outlives the members below
+  std::unique_ptr<Blueprint> blueprint;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Tokenizer> tokenizer;  // null when the folder has none
+  EngineInfo info;
+};
+
+/// Reads config, weights and tokenizer as the options say. Throws Error naming file and field, and
+/// OutOfMemory (predicted) before any weight is loaded when the weights do not fit.
+LoadedModel load_model(const EngineOptions& options);
+
+}  // namespace sala

@@ -1,0 +1,75 @@
+// Model families: how each one's config.json becomes a ModelConfig.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/model/config.h"
+
+namespace sala {
+
+/// A JSON object of a config whose fields must all be accounted for. Errors name file and field.
+class ConfigReader {
+ public:
+  /// prefix: of field names in messages, e.g. "sparse_config.".
+  ConfigReader(const nlohmann::json& object, std::string file, std::string prefix = "");
+
+  bool has(const std::string& field) const;  // present and not null
+  const nlohmann::json& required(const std::string& field);
+  std::int64_t integer(const std::string& field);
+  std::int64_t positive(const std::string& field);
+  double number(const std::string& field);
+  bool boolean(const std::string& field);
+  const std::string& text(const std::string& field);
+  /// A field that may be absent, but must have this value when it is there.
+  void only(const std::string& field, const nlohmann::json& value, const std::string& why);
+  /// Fields that do not change the forward pass.
+  void ignore(std::initializer_list<const char*> fields);
+  /// Throws Error listing the fields that nobody asked for.
+  void finish() const;
+  [[noreturn]] void fail(const std::string& field, const std::string& problem) const;
+
+  const std::string& file() const { return file_; }
+
+ private:
+  const nlohmann::json& object_;
+  std::string file_;
+  std::string prefix_;
+  std::set<std::string> known_;
+};
+
+/// Token ids of a field that holds one id, a list of ids or null.
+std::vector<TokenId> read_token_ids(ConfigReader& reader, const std::string& field);
+
+/// Sizes, norms, token ids and muP factors that the MiniCPM families share; reads no layers.
+void read_minicpm_shell(ConfigReader& reader, ModelConfig& config);
+
+/// The part of a softmax or linear layer's options that says how heads are laid out.
+nlohmann::json head_options(ConfigReader& reader, const char* n_heads, const char* n_kv_heads,
+                            std::int64_t head_dim);
+
+/// {"theta", "exact_angle"}; needs rope_theta, and rope_scaling absent or null.
+nlohmann::json read_rope(ConfigReader& reader, const Settings& settings);
+
+/// Turns softmax options into those of "infllm_v2" when the config has a sparse_config, and says
+/// the effective dense_len in `config`. Returns the kind. Checks the constraints of §3.1.
+std::string add_sparse_options(ConfigReader& reader, const Settings& settings,
+                               nlohmann::json& options, ModelConfig& config);
+
+/// A row of the table in registry.cpp.
+struct Family {
+  const char* model_type;
+  const char* architecture;
+  void (*read)(ConfigReader& reader, const Settings& settings, ModelConfig& config);
+};
+
+/// By model_type, or by architectures[0] when that field is absent.
+const Family& find_family(ConfigReader& reader);
+
+}  // namespace sala

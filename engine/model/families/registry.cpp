@@ -1,0 +1,50 @@
+// Index of model families. To add one: write families/<name>.cpp, declare its reader, add a row.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/ranges.h>
+
+#include "engine/base/error.h"
+#include "engine/model/families/family.h"
+
+namespace sala {
+
+void read_minicpm4(ConfigReader&, const Settings&, ModelConfig&);
+void read_minicpm_sala(ConfigReader&, const Settings&, ModelConfig&);
+
+namespace {
+
+constexpr Family kFamilies[] = {
+    {"minicpm", "MiniCPMForCausalLM", read_minicpm4},
+    {"minicpm4", "MiniCPM4ForCausalLM", read_minicpm4},
+    {"minicpm_sala", "MiniCPMSALAForCausalLM", read_minicpm_sala},
+};
+
+}  // namespace
+
+const Family& find_family(ConfigReader& reader) {
+  std::vector<std::string> known;
+  for (const Family& family : kFamilies) known.emplace_back(family.model_type);
+  if (reader.has("model_type")) {
+    const std::string& type = reader.text("model_type");
+    for (const Family& family : kFamilies) {
+      if (type == family.model_type) return family;
+    }
+    reader.fail("model_type", fmt::format("'{}' is not a supported family; there are {}", type,
+                                          fmt::join(known, ", ")));
+  }
+  if (!reader.has("architectures")) {
+    reader.fail("model_type",
+                fmt::format("is missing, and so is 'architectures'; expected one of {}",
+                            fmt::join(known, ", ")));
+  }
+  const auto& architectures = reader.required("architectures");
+  const bool is_one =
+      architectures.is_array() && architectures.size() == 1 && architectures.front().is_string();
+  const std::string name = is_one ? architectures.front().get<std::string>() : architectures.dump();
+  for (const Family& family : kFamilies) {
+    if (name == family.architecture) return family;
+  }
+  reader.fail("architectures", fmt::format("'{}' is not supported; give model_type as one of {}",
+                                           name, fmt::join(known, ", ")));
+}
+
+}  // namespace sala

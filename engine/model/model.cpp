@@ -1,0 +1,162 @@
+// The forward pass of every family: the shell of the model reference §2.1.
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/model.h"
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+
+namespace sala {
+namespace {
+
+double matmul_flops(TensorView x, TensorView weight) {
+  return 2.0 * static_cast<double>(x.rows) * static_cast<double>(weight.size());
+}
+
+}  // namespace
+
+void add_bytes(std::vector<CategoryBytes>& plan, const std::string& category, std::int64_t bytes) {
+  for (CategoryBytes& row : plan) {
+    if (row.category == category) {
+      row.bytes += bytes;
+      return;
+    }
+  }
+  plan.push_back({category, bytes});
+}
+
+Activations::Activations(Backend& backend, const ModelConfig& config, std::int64_t max_chunk)
+    : x(make_tensor(backend, max_chunk, config.hidden, "activations")),
+      normed(make_tensor(backend, max_chunk, config.hidden, "activations")),
+      mixed(make_tensor(backend, max_chunk, config.hidden, "activations")),
+      gate(make_tensor(backend, max_chunk, config.intermediate, "activations")),
+      up(make_tensor(backend, max_chunk, config.intermediate, "activations")) {}
+
+std::int64_t Activations::bytes(const ModelConfig& config, std::int64_t max_chunk, DType dtype) {
+  return max_chunk * (3 * config.hidden + 2 * config.intermediate) * dtype_bytes(dtype);
+}
+
+void ModelState::clear() {
+  for (const auto& layer : layers_) layer->clear();
+}
+
+ModelState ModelState::clone() const {
+  std::vector<std::unique_ptr<LayerState>> copies;
+  copies.reserve(layers_.size());
+  for (const auto& layer : layers_) copies.push_back(layer->clone());
+  return ModelState(std::move(copies));
+}
+
+Block::Block(const ModelConfig& config, std::size_t layer, WeightSource& weights, Backend& backend)
+    : rms_norm_eps_(config.rms_norm_eps), residual_scale_(config.residual_scale) {
+  const std::string prefix = fmt::format("model.layers.{}.", layer);
+  const std::int64_t hidden = config.hidden;
+  const std::int64_t intermediate = config.intermediate;
+  mixer_norm_ = weights.load(prefix + "input_layernorm.weight", 1, hidden);
+  mixer_ = make_attention(config.layers[layer], weights, backend);
+  mlp_norm_ = weights.load(prefix + "post_attention_layernorm.weight", 1, hidden);
+  gate_ = weights.load(prefix + "mlp.gate_proj.weight", intermediate, hidden);
+  up_ = weights.load(prefix + "mlp.up_proj.weight", intermediate, hidden);
+  down_ = weights.load(prefix + "mlp.down_proj.weight", hidden, intermediate);
+}
+
+void Block::forward(TensorView x, LayerState& state, const Activations& work,
+                    ExecutionContext& context) const {
+  Backend& backend = context.backend;
+  const std::int64_t n = x.rows;
+  const TensorView normed = work.normed.view.row_range(0, n);
+  const TensorView mixed = work.mixed.view.row_range(0, n);
+  const TensorView gate = work.gate.view.row_range(0, n);
+  const TensorView up = work.up.view.row_range(0, n);
+  {
+    const Span span(context.trace, "norm");
+    backend.rms_norm(x, mixer_norm_.view, rms_norm_eps_, normed);
+  }
+  mixer_->forward(normed, state, mixed, context);
+  {
+    const Span span(context.trace, "norm");
+    backend.add_scaled(mixed, residual_scale_, x);
+    backend.rms_norm(x, mlp_norm_.view, rms_norm_eps_, normed);
+  }
+  {
+    const Span span(context.trace, "mlp_gate_up", 2 * matmul_flops(normed, gate_.view));
+    backend.matmul(normed, gate_.view, gate);
+    backend.matmul(normed, up_.view, up);
+  }
+  {
+    const Span span(context.trace, "mlp_silu");
+    backend.silu_mul(gate, up, gate);
+  }
+  {
+    const Span span(context.trace, "mlp_down", matmul_flops(gate, down_.view));
+    backend.matmul(gate, down_.view, mixed);
+  }
+  const Span span(context.trace, "norm");
+  backend.add_scaled(mixed, residual_scale_, x);
+}
+
+Model::Model(ModelConfig config, WeightSource& weights, Backend& backend)
+    : config_(std::move(config)) {
+  embedding_ = weights.load("model.embed_tokens.weight", config_.vocab, config_.hidden);
+  blocks_.reserve(config_.layers.size());
+  for (std::size_t i = 0; i < config_.layers.size(); ++i) {
+    blocks_.emplace_back(config_, i, weights, backend);
+  }
+  norm_ = weights.load("model.norm.weight", 1, config_.hidden);
+  if (!config_.tied) head_ = weights.load("lm_head.weight", config_.vocab, config_.hidden);
+}
+
+ModelState Model::new_state(std::int64_t max_tokens) const {
+  std::vector<std::unique_ptr<LayerState>> layers;
+  layers.reserve(blocks_.size());
+  for (const Block& block : blocks_) layers.push_back(block.mixer().new_state(max_tokens));
+  return ModelState(std::move(layers));
+}
+
+std::int64_t Model::scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens) const {
+  std::int64_t bytes = 0;
+  for (const Block& block : blocks_) {
+    bytes = std::max(bytes, block.mixer().scratch_bytes(max_chunk, max_tokens));
+  }
+  return bytes;
+}
+
+std::vector<CategoryBytes> Model::sequence_bytes(std::int64_t max_chunk, std::int64_t max_tokens,
+                                                 DType dtype) const {
+  std::vector<CategoryBytes> plan;
+  for (const Block& block : blocks_) {
+    for (const CategoryBytes& row : block.mixer().state_bytes(max_tokens)) {
+      add_bytes(plan, row.category, row.bytes);
+    }
+  }
+  add_bytes(plan, "activations", Activations::bytes(config_, max_chunk, dtype));
+  add_bytes(plan, "workspace", scratch_bytes(max_chunk, max_tokens));
+  return plan;
+}
+
+TensorView Model::forward(std::span<const TokenId> ids, ModelState& state, const Activations& work,
+                          ExecutionContext& context) const {
+  const TensorView x = work.x.view.row_range(0, static_cast<std::int64_t>(ids.size()));
+  {
+    const Span span(context.trace, "embed");
+    context.backend.embed(embedding_.view, ids, config_.scale_emb, x);
+  }
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    context.layer = static_cast<int>(i);
+    blocks_[i].forward(x, state.layer(i), work, context);
+  }
+  return x;
+}
+
+void Model::head(TensorView hidden, TensorView logits, const Activations& work,
+                 ExecutionContext& context) const {
+  Backend& backend = context.backend;
+  const TensorView normed = work.normed.view.row_range(0, hidden.rows);
+  const TensorView& table = config_.tied ? embedding_.view : head_.view;
+  const Span span(context.trace, "lm_head", matmul_flops(normed, table));
+  backend.rms_norm(hidden, norm_.view, config_.rms_norm_eps, normed);
+  backend.scale(normed, 1 / config_.logit_divisor);
+  backend.matmul(normed, table, logits);
+}
+
+}  // namespace sala

@@ -1,0 +1,58 @@
+// Options that several commands share: which model, on what, and how.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <CLI/App.hpp>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace sala {
+
+/// Values of the shared options as typed.
+struct EngineFlags {
+  std::string device = "auto";
+  std::string chunk;         // a size; empty: the engine's default
+  std::string weights;       // empty: files; or random[:SEED]
+  std::string memory_limit;  // a size; empty: what the device has
+  int threads = 0;
+  std::vector<std::string> settings;  // KEY=VALUE
+
+  /// --device, --chunk, --weights, --memory-limit, --threads and --set.
+  void declare(CLI::App& app);
+  /// model: a folder or a name; attention: "model" or "dense". Throws Error for values that cannot
+  /// be read.
+  EngineOptions options(const std::string& model, const std::string& attention) const;
+};
+
+/// EngineFlags with --model and --attention, for commands that load one model.
+struct ModelFlags : EngineFlags {
+  std::string model;
+  std::string attention = "model";
+
+  void declare(CLI::App& app);
+  EngineOptions options() const { return EngineFlags::options(model, attention); }
+};
+
+/// A prompt as a file of token ids, a text file or, where declared, a text.
+struct PromptFlags {
+  std::string tokens_file;
+  std::string prompt_file;
+  std::string text;
+
+  /// Exactly one of --tokens, --prompt and (with_text) --text.
+  void declare(CLI::App& app, bool with_text);
+  /// The ids; text is encoded with BOS in front when the tokenizer has one.
+  std::vector<TokenId> read(const Engine& engine) const;
+};
+
+/// A folder, or the folder of a name under data/models or data/configs. Throws Error listing the
+/// names there are.
+std::filesystem::path resolve_model(const std::string& name);
+
+/// A JSON array of token ids. source: for messages.
+std::vector<TokenId> parse_token_ids(const std::string& json, const std::string& source);
+
+}  // namespace sala

@@ -1,0 +1,152 @@
+// sala run: a suite over lengths with a model and a baseline, every sample stored in a database.
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <optional>
+
+#include "engine/base/error.h"
+#include "harness/cli/command.h"
+#include "harness/cli/options.h"
+#include "harness/plan/plan.h"
+#include "harness/plan/sizes.h"
+#include "harness/runner/interrupt.h"
+#include "harness/runner/manifest.h"
+#include "harness/runner/runner.h"
+#include "harness/runner/summary.h"
+
+namespace sala {
+namespace {
+
+constexpr int kExitIncomplete = 3;
+constexpr const char* kDefaultModel = "needle-hybrid";
+constexpr const char* kDefaultBaseline = "needle-full";
+
+struct RunFlags {
+  EngineFlags engine;
+  std::string suite = "quick";
+  std::string model;
+  std::string baseline;
+  std::string lengths;
+  std::vector<std::string> tasks;
+  std::optional<std::int64_t> samples;
+  std::optional<std::uint64_t> seed;
+  std::string data;
+  std::string db = "sala.db";
+  bool dry_run = false;
+  bool json = false;
+  bool no_progress = false;
+};
+
+Suite choose_suite(const RunFlags& flags) {
+  Suite suite = load_suite(flags.suite);
+  SuiteOverrides overrides{
+      .tasks = flags.tasks, .lengths = {}, .samples = flags.samples, .seed = flags.seed};
+  if (!flags.lengths.empty()) overrides.lengths = parse_sizes(flags.lengths);
+  override_suite(suite, overrides);
+  return suite;
+}
+
+void add_side(std::vector<Side>& sides, const char* role, EngineOptions options) {
+  auto engine = make_engine(options);
+  sides.push_back({.role = role, .options = std::move(options), .engine = std::move(engine)});
+}
+
+/// The model and, unless there is none, its baseline.
+std::vector<Side> load_sides(const RunFlags& flags) {
+  std::vector<Side> sides;
+  const std::string model = flags.model.empty() ? kDefaultModel : flags.model;
+  add_side(sides, "model", flags.engine.options(model, "model"));
+
+  std::string baseline = flags.baseline;
+  if (baseline.empty()) baseline = flags.model.empty() ? kDefaultBaseline : "dense";
+  if (baseline == "none") return sides;
+  if (baseline != "dense") {
+    add_side(sides, "baseline", flags.engine.options(baseline, "model"));
+  } else if (sides[0].engine->info().mode != "full") {
+    add_side(sides, "baseline", flags.engine.options(model, "dense"));
+  } else if (flags.baseline.empty()) {
+    fmt::print(stderr, "note: every layer of {} is dense already, so it has no dense baseline\n",
+               model);
+  } else {
+    throw Error("--baseline", "every layer of {} is dense already; try another model or none",
+                model);
+  }
+  return sides;
+}
+
+std::vector<std::string> command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> arguments;
+  for (std::string argument; std::getline(file, argument, '\0');) arguments.push_back(argument);
+  return arguments;
+}
+
+int run(const RunFlags& flags) {
+  // A limit on file sizes then reads like a full disk instead of ending the process.
+  std::signal(SIGXFSZ, SIG_IGN);
+  InterruptWatch interrupts;
+  const Suite suite = choose_suite(flags);
+  const std::vector<Side> sides = load_sides(flags);
+  const EnvironmentRow environment = capture_environment();
+  const Plan plan = make_plan(suite, flags.data, sides, environment, make_task);
+  if (flags.dry_run) {
+    fmt::print("{}", flags.json ? plan_json(plan, sides) : plan_table(plan, sides));
+    return 0;
+  }
+
+  std::vector<CellRow> cells;
+  cells.reserve(plan.cells.size());
+  for (const PlannedCell& cell : plan.cells) cells.push_back(cell.row);
+  ResultWriter writer(flags.db, command_line());
+  writer.open_sweep(plan.sweep, environment, cells);
+  interrupts.watch(&writer);
+  Progress progress(!flags.no_progress);
+  try {
+    run_plan(plan, sides, make_task, writer, progress);
+  } catch (const Error& error) {
+    progress.finish();
+    fmt::print(stderr, "error: {}\n", error.what());
+    return kExitIncomplete;
+  }
+  interrupts.watch(nullptr);
+
+  const auto rows = summarize(ResultReader(flags.db).results({writer.sweep_uid()}));
+  fmt::print("{}",
+             flags.json ? summary_json(rows, writer.sweep_uid(), flags.db) : summary_table(rows));
+  if (!flags.no_progress) {
+    fmt::print(stderr, "every sample is in {}; see it with: sala report --db {} -o report.html\n",
+               flags.db, flags.db);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Action setup_run(CLI::App& app) {
+  const auto flags = std::make_shared<RunFlags>();
+  app.add_option("--suite", flags->suite, "quick, needle, speed or a file ending in .toml")
+      ->capture_default_str();
+  app.add_option("--model", flags->model,
+                 fmt::format("Model folder or name; default: {}", kDefaultModel));
+  app.add_option("--baseline", flags->baseline,
+                 fmt::format("Model folder or name; dense: the same weights with dense layers in "
+                             "place of sparse ones; or none. Default: {} beside the default model, "
+                             "dense beside any other",
+                             kDefaultBaseline));
+  app.add_option("--lengths", flags->lengths, "Tokens of prompt and answer, e.g. 1k,4k-64k*4");
+  app.add_option("--samples", flags->samples, "Samples of every task at every length");
+  app.add_option("--seed", flags->seed, "Seed of the prompts");
+  app.add_option("--tasks", flags->tasks, "Task names, comma-separated")->delimiter(',');
+  app.add_option("--data", flags->data, "Text file or folder to hide the needles in");
+  app.add_option("--db", flags->db, "Results database")->capture_default_str();
+  app.add_flag("--dry-run", flags->dry_run, "Print what would run and the memory it needs");
+  app.add_flag("--json", flags->json, "Print the result as JSON");
+  app.add_flag("--no-progress", flags->no_progress, "No progress on standard error");
+  flags->engine.declare(app);
+  return [flags] { return run(*flags); };
+}
+
+}  // namespace sala

@@ -1,0 +1,132 @@
+// One sample through an engine: the request, the answer and the numbers, as rows to store.
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/runner/measure.h"
+
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "engine/base/sha256.h"
+#include "harness/runner/manifest.h"
+
+namespace sala {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string tokens_sha256(const std::vector<TokenId>& tokens) {
+  return sha256_hex(std::as_bytes(std::span(tokens)));
+}
+
+/// The text with U+FFFD for every byte that is not UTF-8: a model may stop inside a character.
+std::string valid_utf8(const std::string& text) {
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace))
+      .get<std::string>();
+}
+
+}  // namespace
+
+Request make_request(const Sample& sample) {
+  return {.prompt = sample.prompt_ids,
+          .max_new_tokens = sample.max_new_tokens,
+          .prompt_logprobs = sample.prompt_logprobs,
+          .forced = {}};
+}
+
+Request make_forced_request(const Sample& sample) {
+  Request request = make_request(sample);
+  for (std::int64_t i = 0; i < sample.max_new_tokens; ++i) {
+    request.forced.push_back(
+        sample.prompt_ids[static_cast<std::size_t>(i) % sample.prompt_ids.size()]);
+  }
+  return request;
+}
+
+PromptRow make_prompt_row(const Sample& sample, std::int64_t length, std::uint64_t seed) {
+  PromptRow row{.tokens_sha256 = tokens_sha256(sample.prompt_ids),
+                .target_len = length,
+                .n_tokens = static_cast<std::int64_t>(sample.prompt_ids.size()),
+                .gen_budget = sample.max_new_tokens,
+                .depth_pct = sample.depth_pct,
+                .cluster = sample.cluster,
+                .seed = static_cast<std::int64_t>(seed),
+                .answer = Json(sample.references).dump(),
+                .sample_index = sample.index,
+                .needles = {}};
+  for (const TokenSpan& needle : sample.needles) row.needles.emplace_back(needle.begin, needle.end);
+  return row;
+}
+
+AnswerRow make_answer_row(const Sample& sample, const Output& output, const Tokenizer& tokenizer,
+                          const Scorer& scorer) {
+  const Answer answer{.text = valid_utf8(tokenizer.decode(output.tokens)),
+                      .hit_token_limit = output.finish == Finish::length,
+                      .prompt_logprobs = output.prompt_logprobs};
+  const Score score = scorer.score(sample.references, answer);
+  AnswerRow row{.output = answer.text,
+                .output_tokens_sha256 = tokens_sha256(output.tokens),
+                .n_out = static_cast<std::int64_t>(output.tokens.size()),
+                .finish = output.finish == Finish::eos ? "eos" : "length",
+                .score = score.value,
+                .error_class = score.error_class,
+                .scorer_detail = score.detail,
+                .ttft_ns = std::nullopt,
+                .total_ns = output.timing.total_ns};
+  // A fractional score without a class of its own, such as a likelihood, is no full answer either.
+  if (row.score < 1 && row.error_class.empty()) row.error_class = "miss";
+  if (sample.max_new_tokens > 0) row.ttft_ns = output.timing.ttft_ns;
+  return row;
+}
+
+AnswerRow make_failed_answer(const std::string& why) {
+  return {
+      .output = "",
+      .output_tokens_sha256 = tokens_sha256({}),
+      .n_out = 0,
+      .finish = "error",
+      .score = 0,
+      .error_class = "run_failed",
+      .scorer_detail = Json{{"error", why}}.dump(-1, ' ', false, Json::error_handler_t::replace),
+      .ttft_ns = std::nullopt,
+      .total_ns = std::nullopt};
+}
+
+std::vector<ValueRow> make_values(const Output& output, std::int64_t n_prompt, std::int64_t rep) {
+  std::vector<ValueRow> values;
+  const auto add = [&](const char* metric, double value, std::int64_t pos = -1) {
+    values.push_back({.metric = metric, .rep = rep, .pos = pos, .value = value});
+  };
+  const Timing& timing = output.timing;
+  add("prompt_tokens", static_cast<double>(n_prompt));
+  if (timing.ttft_ns > 0) add("ttft_ns", static_cast<double>(timing.ttft_ns));
+  add("prefill_ns", static_cast<double>(timing.prefill_ns));
+  if (timing.prefill_ns > 0) {
+    add("prefill_tok_s",
+        static_cast<double>(n_prompt) * 1e9 / static_cast<double>(timing.prefill_ns));
+  }
+  add("e2e_ns", static_cast<double>(timing.total_ns));
+  double decode_ns = 0;
+  for (std::size_t i = 0; i < timing.itl_ns.size(); ++i) {
+    add("itl_ns", static_cast<double>(timing.itl_ns[i]), static_cast<std::int64_t>(i) + 1);
+    decode_ns += static_cast<double>(timing.itl_ns[i]);
+  }
+  if (!timing.itl_ns.empty()) {
+    add("tpot_ns", decode_ns / static_cast<double>(timing.itl_ns.size()));
+  }
+  double gap_ns = static_cast<double>(timing.total_ns);
+  for (const StageTime& stage : output.stages) {
+    values.push_back({.metric = "stage_ns",
+                      .stage = stage.name,
+                      .rep = rep,
+                      .pos = -1,
+                      .value = static_cast<double>(stage.ns)});
+    gap_ns -= static_cast<double>(stage.ns);
+  }
+  if (!output.stages.empty()) add("gap_ns", gap_ns);
+  add("device_peak_bytes", static_cast<double>(output.peak_bytes));
+  if (const std::int64_t peak = host_peak_bytes()) {
+    add("host_peak_bytes", static_cast<double>(peak));
+  }
+  return values;
+}
+
+}  // namespace sala

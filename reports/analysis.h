@@ -1,0 +1,160 @@
+// What the results say, computed once for every report: pairs, accuracies, times, memory, verdict.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "harness/compare/statistics.h"
+#include "harness/store/reader.h"
+
+namespace sala {
+
+/// Accuracy is called the same when the interval of the difference lies within this margin.
+inline constexpr double kSameMargin = 0.02;
+
+/// One thing that is measured: a model in one mode on one backend with one set of options.
+struct Subject {
+  std::string label;  // unique within the report
+  std::string mode;   // of the cell, or dense: full attention forced on a hybrid
+  std::string backend;
+  std::size_t model = 0;     // index into Results::models
+  std::string options;       // engine settings as "key=value, ..."
+  bool is_baseline = false;  // what the others are compared with
+};
+
+/// Scores of one subject on one set of prompts.
+struct Accuracy {
+  std::int64_t n = 0;
+  std::int64_t n_correct = 0;
+  bool fractional = false;  // some score lies strictly between 0 and 1
+  double mean = 0;
+  Interval interval;  // Wilson for 0/1 scores, clustered bootstrap otherwise
+};
+
+/// Two subjects on the same prompts.
+struct PairedDifference {
+  std::int64_t n = 0;
+  std::int64_t only_first = 0;   // correct for the first subject alone
+  std::int64_t only_second = 0;  // correct for the second subject alone
+  double difference = 0;         // mean score of the first minus the second
+  Interval interval;             // clustered bootstrap
+  double p = 1;                  // exact McNemar
+  double p_holm = 1;             // adjusted over the rows of its table
+};
+
+/// One task at one length: an entry a subject, in the order of Analysis::subjects.
+struct AccuracyRow {
+  std::string task;
+  std::int64_t length = 0;
+  std::vector<std::optional<Accuracy>> accuracy;
+  std::vector<std::string> status;  // of the cell; empty when it was never planned
+  std::optional<PairedDifference> paired;
+};
+
+/// One square of the needle map.
+struct GridRow {
+  int depth = 0;  // percent: the middle of the band
+  std::int64_t length = 0;
+  std::vector<std::optional<Accuracy>> accuracy;
+  std::optional<PairedDifference> paired;
+};
+
+struct Estimate {
+  std::int64_t n = 0;
+  double value = 0;
+  Interval interval;
+};
+
+/// Speed and memory of one subject at one length, over all of its tasks.
+struct SpeedRow {
+  std::size_t subject = 0;
+  std::int64_t length = 0;
+  std::optional<Estimate> ttft_ns;
+  std::optional<Estimate> prefill_tok_s;
+  std::optional<Estimate> decode_ns;  // per token after the first
+  std::optional<double> peak_bytes;
+  std::vector<LedgerRecord> ledger;        // at the peak, of the cell where it was largest
+  std::map<std::string, double> stage_ns;  // mean a request
+  std::vector<RouteRecord> routes;         // added up over the cells
+};
+
+/// Negative log-likelihood of plain text, nats a token, over the tokens of a range of positions.
+struct PerplexityRow {
+  std::size_t subject = 0;
+  std::int64_t length = 0;
+  std::int64_t from = 0;  // position of the first token, and one past the last
+  std::int64_t to = 0;
+  Estimate nll;
+};
+
+/// The peak, which is counted and not sampled, as an estimate without width.
+std::optional<Estimate> peak_estimate(const SpeedRow& row);
+
+/// Where the first subject of the pair overtakes the second on one metric.
+struct Crossover {
+  std::string metric;
+  std::string outcome;  // a sentence
+};
+
+/// A prompt that one subject of the pair answered and the other did not.
+struct Flip {
+  std::string task;
+  std::int64_t length = 0;
+  const AnswerRecord* first = nullptr;
+  const AnswerRecord* second = nullptr;
+};
+
+/// The pair over every task and length.
+struct Overall {
+  std::optional<PairedDifference> paired;
+  double first = 0;  // mean scores on the shared prompts
+  double second = 0;
+};
+
+enum class Verdict { none, better, worse, same, undecided };
+
+/// Holds pointers into the Results it was made from.
+struct Analysis {
+  const Results* results = nullptr;
+  std::vector<Subject> subjects;
+  std::vector<std::size_t> cells;            // indices into Results::cells of what is reported
+  std::vector<std::size_t> subject_of_cell;  // of every cell of Results
+  std::size_t superseded = 0;  // cells left out because a later sweep measured them again
+  std::optional<std::pair<std::size_t, std::size_t>> pair;  // model and baseline
+  std::vector<std::int64_t> lengths;
+  std::vector<AccuracyRow> accuracy;
+  std::vector<GridRow> grid;
+  std::vector<PerplexityRow> perplexity;
+  std::vector<SpeedRow> speed;
+  std::vector<Crossover> crossovers;
+  std::vector<std::map<std::string, std::int64_t>> error_classes;  // by subject
+  std::vector<Flip> flips;
+  Overall overall;           // all shared prompts; those that failed to run count as misses
+  Overall overall_answered;  // the same without prompts that failed to run on either side
+  std::vector<std::size_t> failures;  // cells that have no score, in the order of `cells`
+  Verdict verdict = Verdict::none;
+  std::vector<std::string> verdict_sentences;
+
+  const SpeedRow* speed_at(std::size_t subject, std::int64_t length) const;
+};
+
+Analysis analyse(const Results& results);
+
+/// What the interval of a difference allows to say of the first subject.
+Verdict verdict_of(const PairedDifference& paired);
+
+/// Plain text is measured in likelihood, not in right answers.
+bool is_perplexity(const CellRecord& cell);
+
+/// Steps of analyse(), each of which fills its part.
+void find_subjects(Analysis& analysis);
+void analyse_accuracy(Analysis& analysis);
+void analyse_perplexity(Analysis& analysis);
+void analyse_speed(Analysis& analysis);
+void write_verdict(Analysis& analysis);
+
+}  // namespace sala

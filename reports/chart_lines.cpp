@@ -1,0 +1,198 @@
+// Figures with one line a subject: accuracy, cost and likelihood against length.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "reports/chart_parts.h"
+#include "reports/charts.h"
+#include "reports/format.h"
+
+namespace sala {
+namespace {
+
+using nlohmann::json;
+
+const char* const kLengthLabel =
+    "datum.value >= 1048576 && datum.value % 1048576 == 0 ? datum.value / 1048576 + 'M' : "
+    "datum.value >= 1024 && datum.value % 1024 == 0 ? datum.value / 1024 + 'k' : datum.value + ''";
+
+json lengths_axis(const Analysis& analysis) {
+  return {{"values", analysis.lengths},
+          {"labelExpr", kLengthLabel},
+          {"labelOverlap", true},
+          {"grid", false}};
+}
+
+/// Colour, dash and marker of the subjects: any one of the three is enough to tell them apart.
+struct SubjectStyle {
+  json colour, dash, shape;
+};
+
+SubjectStyle subject_style(const Analysis& analysis) {
+  static const std::array<json, 4> dashes{json::array({1, 0}), json::array({6, 3}),
+                                          json::array({2, 2}), json::array({8, 3, 2, 3})};
+  constexpr std::array<const char*, 4> shapes{"circle", "square", "triangle-up", "diamond"};
+  json names = json::array();
+  json colours = json::array();
+  json dash_range = json::array();
+  json shape_range = json::array();
+  for (std::size_t i = 0; i < analysis.subjects.size(); ++i) {
+    names.push_back(analysis.subjects[i].label);
+    colours.push_back(kColours[i % kColours.size()]);
+    dash_range.push_back(dashes[i % dashes.size()]);
+    shape_range.push_back(shapes[i % shapes.size()]);
+  }
+  const auto channel = [&](const json& range) {
+    json out = field("subject", "nominal", nullptr);
+    out["scale"] = {{"domain", names}, {"range", range}};
+    out["legend"] = nullptr;  // the page has one for all charts, in text
+    return out;
+  };
+  return {channel(colours), channel(dash_range), channel(shape_range)};
+}
+
+/// A logarithmic axis just around [low, high], with the roundest ticks of which there are three.
+void log_axis(double low, double high, json& y) {
+  low /= 1.25;
+  high *= 1.25;
+  json ticks;
+  for (const std::vector<int>& steps :
+       {std::vector{1}, std::vector{1, 2, 5}, std::vector{1, 2, 3, 4, 5, 6, 7, 8, 9}}) {
+    ticks = json::array();
+    for (double decade = std::pow(10.0, std::floor(std::log10(low))); decade <= high;
+         decade *= 10) {
+      for (const int step : steps) {
+        const double tick = decade * step;
+        if (tick >= low && tick <= high) ticks.push_back(tick);
+      }
+    }
+    if (ticks.size() >= 3) break;
+  }
+  y["scale"] = {{"type", "log"}, {"domain", {low, high}}, {"nice", false}};
+  y["axis"] = {{"format", "~r"}};
+  if (!ticks.empty()) y["axis"]["values"] = ticks;
+}
+
+/// Lines with intervals over length. Rows of `values` have subject, length, value and, where there
+/// is an interval, low and high; rows of `ends` have subject and length.
+json line_spec(const Analysis& analysis, json values, json ends, json y,
+               const char* x_title = "length in tokens") {
+  const SubjectStyle style = subject_style(analysis);
+  json x = field("length", "quantitative", x_title);
+  x["scale"] = {{"type", "log"}, {"base", 2}, {"nice", false}, {"padding", 14}};
+  x["axis"] = lengths_axis(analysis);
+  const json tooltip = {field("subject", "nominal", "subject"),
+                        field("length", "quantitative", "tokens"),
+                        field("text", "nominal", "value"), field("n", "quantitative", "n")};
+  json rule_y = y;
+  rule_y["field"] = "low";
+  json spec = base_spec();
+  spec["height"] = 240;
+  spec["data"] = {{"values", std::move(values)}};
+  spec["encoding"] = {{"x", x}, {"color", style.colour}};
+  spec["layer"] = json::array();
+  spec["layer"].push_back({{"mark", {{"type", "rule"}, {"strokeWidth", 1.5}, {"opacity", 0.7}}},
+                           {"encoding", {{"y", rule_y}, {"y2", {{"field", "high"}}}}}});
+  spec["layer"].push_back({{"mark", {{"type", "line"}, {"strokeWidth", 2}}},
+                           {"encoding", {{"y", y}, {"strokeDash", style.dash}}}});
+  spec["layer"].push_back(
+      {{"mark", {{"type", "point"}, {"filled", true}, {"size", 70}, {"opacity", 1}}},
+       {"encoding", {{"y", y}, {"shape", style.shape}, {"tooltip", tooltip}}}});
+  if (!ends.empty()) {
+    spec["layer"].push_back(
+        {{"data", {{"values", std::move(ends)}}},
+         {"mark", {{"type", "text"}, {"fontSize", 12}, {"dy", -8}, {"dx", 6}, {"align", "right"}}},
+         {"encoding",
+          {{"y", {{"value", "height"}}}, {"text", {{"value", "\u2715 out of memory"}}}}}});
+  }
+  return spec;
+}
+
+}  // namespace
+
+std::string accuracy_chart(const Analysis& analysis, const std::string& task) {
+  json values = json::array();
+  json ends = json::array();
+  for (const AccuracyRow& row : analysis.accuracy) {
+    if (row.task != task) continue;
+    for (std::size_t s = 0; s < analysis.subjects.size(); ++s) {
+      if (row.status[s] == "oom") {  // an end of the line, not a score of zero
+        ends.push_back({{"subject", analysis.subjects[s].label}, {"length", row.length}});
+        continue;
+      }
+      if (!row.accuracy[s]) continue;
+      const Accuracy& accuracy = *row.accuracy[s];
+      values.push_back({{"subject", analysis.subjects[s].label},
+                        {"length", row.length},
+                        {"value", accuracy.mean},
+                        {"low", accuracy.interval.low},
+                        {"high", accuracy.interval.high},
+                        {"n", accuracy.n},
+                        {"text", percent_text(accuracy.mean) + " %"}});
+    }
+  }
+  json y = field("value", "quantitative", "accuracy");
+  y["scale"] = {{"domain", {0, 1}}};
+  y["axis"] = {{"format", "%"}, {"tickCount", 5}};
+  json spec = line_spec(analysis, std::move(values), std::move(ends), y);
+  spec["height"] = 150;
+  return island(spec);
+}
+
+std::string length_chart(const Analysis& analysis, const std::string& axis_title, double scale,
+                         const std::function<std::optional<Estimate>(const SpeedRow&)>& value) {
+  json values = json::array();
+  double low = 0;
+  double high = 0;
+  for (const SpeedRow& row : analysis.speed) {
+    const std::optional<Estimate> estimate = value(row);
+    if (!estimate) continue;
+    values.push_back({{"subject", analysis.subjects[row.subject].label},
+                      {"length", row.length},
+                      {"value", estimate->value / scale},
+                      {"low", estimate->interval.low / scale},
+                      {"high", estimate->interval.high / scale},
+                      {"n", estimate->n},
+                      {"text", number_text(estimate->value / scale)}});
+    low = low == 0 ? estimate->interval.low : std::min(low, estimate->interval.low);
+    high = std::max(high, estimate->interval.high);
+  }
+  json ends = json::array();
+  for (std::size_t s = 0; s < analysis.subjects.size(); ++s) {
+    for (const std::int64_t length : analysis.lengths) {
+      if (!out_of_memory(analysis, s, length)) continue;
+      ends.push_back({{"subject", analysis.subjects[s].label}, {"length", length}});
+    }
+  }
+  json y = field("value", "quantitative", axis_title);
+  log_axis(low / scale, high / scale, y);
+  return island(line_spec(analysis, std::move(values), std::move(ends), y));
+}
+
+std::string perplexity_chart(const Analysis& analysis, std::int64_t length) {
+  json values = json::array();
+  json positions = json::array();
+  for (const PerplexityRow& row : analysis.perplexity) {
+    if (row.length != length) continue;
+    positions.push_back(row.to);
+    values.push_back({{"subject", analysis.subjects[row.subject].label},
+                      {"length", row.to},
+                      {"value", row.nll.value},
+                      {"low", row.nll.interval.low},
+                      {"high", row.nll.interval.high},
+                      {"n", row.nll.n},
+                      {"text", number_text(row.nll.value)}});
+  }
+  json y = field("value", "quantitative", "nats a token");
+  y["scale"] = {{"zero", false}};
+  json spec = line_spec(analysis, std::move(values), json::array(), y, "position in tokens");
+  spec["encoding"]["x"]["axis"]["values"] = positions;
+  return island(spec);
+}
+
+}  // namespace sala

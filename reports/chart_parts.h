@@ -1,0 +1,32 @@
+// What the figures share: colours, fonts, and how a specification enters the page.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "reports/analysis.h"
+
+namespace sala {
+
+// Okabe and Ito's colours, told apart by every common kind of colour vision.
+inline constexpr std::array<const char*, 8> kColours{"#0072B2", "#D55E00", "#009E73", "#CC79A7",
+                                                     "#E69F00", "#56B4E9", "#F0E442", "#999999"};
+
+/// An encoding channel; a null title hides it.
+nlohmann::json field(const char* name, const char* type, const nlohmann::json& title);
+
+/// Width of its container, fonts and quiet axes; the caller adds height, data and layers.
+nlohmann::json base_spec();
+
+/// Colour channel of text: white where the row's field `dark` is true.
+const nlohmann::json& ink();
+
+/// Whether the subject ran out of memory at the length.
+bool out_of_memory(const Analysis& analysis, std::size_t subject, std::int64_t length);
+
+/// Text of a specification for a script element: `<` could end the element and is escaped.
+std::string island(const nlohmann::json& spec);
+
+}  // namespace sala

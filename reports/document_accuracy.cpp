@@ -1,0 +1,201 @@
+// Sections on accuracy: the needle map, tasks by length, kinds of errors, changed answers.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "reports/charts.h"
+#include "reports/document.h"
+#include "reports/format.h"
+
+namespace sala {
+namespace {
+
+constexpr std::size_t kMaxFlips = 30;
+constexpr std::size_t kMaxAnswerBytes = 160;
+
+std::string accuracy_text(const std::optional<Accuracy>& accuracy) {
+  if (!accuracy) return "\u2014";
+  return fmt::format("{} [{}] n={}", percent_text(accuracy->mean),
+                     percent_interval_text(accuracy->interval), accuracy->n);
+}
+
+std::string difference_text(const PairedDifference& paired) {
+  return fmt::format("{} [{} to {}]", points_text(paired.difference),
+                     points_text(paired.interval.low), points_text(paired.interval.high));
+}
+
+/// A word and a sign for a paired row, so that nothing rests on colour.
+std::string direction_text(const PairedDifference& paired) {
+  if (paired.p_holm >= 0.05) return "";
+  return paired.difference > 0 ? "\u25B2 better" : "\u25BC worse";
+}
+
+void add_pair_columns(const Analysis& analysis, Table& table) {
+  if (!analysis.pair) return;
+  table.columns.push_back({"difference, points [95 %]", true});
+  table.columns.push_back({"only first / only second right", true});
+  table.columns.push_back({"p (Holm)", true});
+  table.columns.push_back({"", false});
+}
+
+void add_pair_cells(const Analysis& analysis, const std::optional<PairedDifference>& paired,
+                    std::vector<std::string>& row) {
+  if (!analysis.pair) return;
+  if (!paired) {
+    row.insert(row.end(), {"\u2014", "\u2014", "\u2014", ""});
+    return;
+  }
+  row.push_back(difference_text(*paired));
+  row.push_back(fmt::format("{} / {}", paired->only_first, paired->only_second));
+  row.push_back(p_text(paired->p_holm));
+  row.push_back(direction_text(*paired));
+}
+
+std::string needle_finding(const Analysis& analysis, std::size_t subject) {
+  const GridRow* worst = nullptr;
+  std::int64_t n = 0;
+  for (const GridRow& row : analysis.grid) {
+    if (!row.accuracy[subject]) continue;
+    n += row.accuracy[subject]->n;
+    if (worst == nullptr || row.accuracy[subject]->mean < worst->accuracy[subject]->mean) {
+      worst = &row;
+    }
+  }
+  if (worst == nullptr) return "No prompts.";
+  const Accuracy& accuracy = *worst->accuracy[subject];
+  return fmt::format("Lowest square: {}\u00a0% of {} at {} tokens, depth {}\u00a0%; n={} in all.",
+                     percent_text(accuracy.mean), accuracy.n, length_text(worst->length),
+                     worst->depth, n);
+}
+
+Table flips_table(const Analysis& analysis) {
+  const auto [first, second] = *analysis.pair;
+  Table table;
+  table.caption =
+      fmt::format("Answers that only one of the two got right{}",
+                  analysis.flips.size() > kMaxFlips
+                      ? fmt::format(" (first {} of {}; all of them are in the CSV export)",
+                                    kMaxFlips, analysis.flips.size())
+                      : "");
+  table.columns = {{"task", false},
+                   {"length", true},
+                   {"sample", true},
+                   {"expected", false},
+                   {analysis.subjects[first].label, false},
+                   {analysis.subjects[second].label, false}};
+  table.folded = true;
+  const auto shown = [](const AnswerRecord& answer) {
+    return fmt::format("{} {}", answer.correct ? "\u2713" : "\u2717 " + answer.error_class + ":",
+                       plain_text(answer.output, kMaxAnswerBytes));
+  };
+  for (std::size_t i = 0; i < std::min(analysis.flips.size(), kMaxFlips); ++i) {
+    const Flip& flip = analysis.flips[i];
+    table.rows.push_back({flip.task, length_text(flip.length),
+                          fmt::format("{}", flip.first->sample_index),
+                          plain_text(flip.first->references, kMaxAnswerBytes), shown(*flip.first),
+                          shown(*flip.second)});
+  }
+  return table;
+}
+
+Table error_table(const Analysis& analysis) {
+  std::set<std::string> classes;
+  for (const auto& counts : analysis.error_classes) {
+    for (const auto& [name, count] : counts) classes.insert(name);
+  }
+  Table table;
+  table.caption = "Wrong answers by class";
+  table.columns = {{"class", false}};
+  for (const Subject& subject : analysis.subjects) table.columns.push_back({subject.label, true});
+  for (const std::string& name : classes) {
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row.push_back(name);
+    for (const auto& counts : analysis.error_classes) {
+      const auto it = counts.find(name);
+      row.push_back(fmt::format("{}", it == counts.end() ? 0 : it->second));
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+Section needle_section(const Analysis& analysis) {
+  Section section{"needle", "Needle map", {}, {}, {}, {}};
+  if (analysis.grid.empty()) return section;
+  section.paragraphs.push_back(
+      "Share of prompts answered right by where the needle lies and how long the context is, over "
+      "every task that places a needle, depths rounded to the nearest step. Squares print "
+      "right/asked; a dashed edge marks fewer than "
+      "ten prompts, a solid edge a difference beyond chance (exact McNemar test, Holm-adjusted, "
+      "5 %).");
+  const int columns = static_cast<int>(
+      std::min<std::size_t>(3, analysis.subjects.size() + (analysis.pair ? 1 : 0)));
+  for (std::size_t s = 0; s < analysis.subjects.size(); ++s) {
+    section.figures.push_back({analysis.subjects[s].label, needle_finding(analysis, s),
+                               needle_chart(analysis, s), columns});
+  }
+  if (analysis.pair) {
+    section.figures.push_back({"Difference in points",
+                               fmt::format("{} minus {}; above zero the first is better.",
+                                           analysis.subjects[analysis.pair->first].label,
+                                           analysis.subjects[analysis.pair->second].label),
+                               needle_difference_chart(analysis), columns});
+  }
+  Table table;
+  table.caption = "Accuracy in % by length and needle depth, with Wilson 95\u00a0% intervals";
+  table.columns = {{"length", true}, {"depth", true}};
+  for (const Subject& subject : analysis.subjects) table.columns.push_back({subject.label, true});
+  add_pair_columns(analysis, table);
+  table.folded = true;
+  for (const GridRow& row : analysis.grid) {
+    std::vector<std::string>& cells = table.rows.emplace_back();
+    cells.push_back(length_text(row.length));
+    cells.push_back(fmt::format("{}\u00a0%", row.depth));
+    for (const auto& accuracy : row.accuracy) cells.push_back(accuracy_text(accuracy));
+    add_pair_cells(analysis, row.paired, cells);
+  }
+  section.tables.push_back(std::move(table));
+  return section;
+}
+
+Section accuracy_section(const Analysis& analysis) {
+  Section section{"accuracy", "Accuracy by task and length", {}, {}, {}, {}};
+  if (analysis.accuracy.empty()) return section;
+  section.paragraphs.push_back(
+      "Mean score in %, with its 95\u00a0% interval: Wilson for tasks scored right or wrong, a "
+      "bootstrap "
+      "over clusters of prompts where a score can lie between. Prompts that failed to run count as "
+      "misses. Differences are paired on equal prompts.");
+  std::set<std::string> drawn;
+  for (const AccuracyRow& row : analysis.accuracy) {
+    if (!drawn.insert(row.task).second) continue;
+    section.figures.push_back({row.task, "", accuracy_chart(analysis, row.task), 3, true});
+  }
+  Table table;
+  table.caption = "Accuracy in % by task and length";
+  table.columns = {{"task", false}, {"length", true}};
+  for (const Subject& subject : analysis.subjects) table.columns.push_back({subject.label, true});
+  add_pair_columns(analysis, table);
+  for (const AccuracyRow& row : analysis.accuracy) {
+    std::vector<std::string>& cells = table.rows.emplace_back();
+    cells.push_back(row.task);
+    cells.push_back(length_text(row.length));
+    for (std::size_t s = 0; s < row.accuracy.size(); ++s) {
+      std::string text = accuracy_text(row.accuracy[s]);
+      if (!row.status[s].empty() && row.status[s] != "ok") text += " \u2715 " + row.status[s];
+      cells.push_back(std::move(text));
+    }
+    add_pair_cells(analysis, row.paired, cells);
+  }
+  section.tables.push_back(std::move(table));
+  Table errors = error_table(analysis);
+  if (!errors.rows.empty()) section.tables.push_back(std::move(errors));
+  if (!analysis.flips.empty()) section.tables.push_back(flips_table(analysis));
+  return section;
+}
+
+}  // namespace sala

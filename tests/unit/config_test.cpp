@@ -1,0 +1,228 @@
+// From config.json to ModelConfig: values of the real model, and every refusal names file and
+// field. SPDX-License-Identifier: Apache-2.0
+#include "engine/model/config.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "engine/base/data_dir.h"
+#include "engine/base/mapped_file.h"
+#include "engine/memory_plan.h"
+#include "tests/expect_error.h"
+#include "tests/tiny_model.h"
+
+namespace sala::testing {
+namespace {
+
+using nlohmann::json;
+
+class Config : public ::testing::Test {
+ protected:
+  ModelConfig read(const json& config, const std::map<std::string, std::string>& settings = {},
+                   const std::string& attention = "model") const {
+    write_file(folder_.path() / "config.json", config.dump());
+    return read_model_config(folder_.path(), Settings::parse(settings), attention);
+  }
+  void expect_refused(const json& config, std::initializer_list<std::string> parts) const {
+    expect_error([&] { read(config); }, {"config.json"});
+    expect_error([&] { read(config); }, parts);
+  }
+  static json sala_9b() {
+    return json::parse(read_text_file(data_dir() / "configs/minicpm-sala-9b/config.json"));
+  }
+  TempFolder folder_;
+};
+
+TEST_F(Config, minicpm_sala_9b_has_the_published_size) {
+  const ModelConfig config = read(sala_9b());
+  const auto backend = make_backend("cpu", 1);
+  const Blueprint blueprint(config, *backend);
+  EXPECT_EQ(blueprint.n_parameters(), 9'477'203'968);
+  EXPECT_EQ(blueprint.n_tensors(), 395);
+  EXPECT_NEAR(config.residual_scale, 0.2474873734152916, 1e-8);
+  EXPECT_EQ(config.logit_divisor, 16);
+  EXPECT_EQ(config.eos, (std::vector<TokenId>{2, 73440}));
+
+  const auto cache = [&](std::int64_t n_tokens) {
+    std::int64_t bytes = 0;
+    for (const CategoryBytes& row : in_bf16(blueprint.plan(n_tokens, 1024, 1))) {
+      if (row.category == "kv_sparse" || row.category == "sparse_index") bytes += row.bytes;
+      if (row.category == "linear_state") {
+        EXPECT_EQ(row.bytes, 50'331'648);
+      }
+    }
+    return bytes;
+  };
+  EXPECT_EQ((cache(2 << 20) - cache(1 << 20)) >> 20, 8512);
+}
+
+TEST_F(Config, layers_get_the_options_of_their_kind) {
+  const ModelConfig config = read(sala_9b());
+  ASSERT_EQ(config.layers.size(), 32U);
+  const LayerSpec& sparse = config.layers[9];
+  EXPECT_EQ(sparse.kind, "infllm_v2");
+  EXPECT_EQ(sparse.prefix, "model.layers.9.self_attn.");
+  EXPECT_TRUE(sparse.options["rope"].is_null());
+  EXPECT_EQ(sparse.options["output_gate"], true);
+  EXPECT_EQ(sparse.options["qk_norm"], false);
+  EXPECT_EQ(sparse.options["sparse"]["topk"], 64);
+  EXPECT_EQ(sparse.options["dense_rule"], "request");
+  const LayerSpec& linear = config.layers[10];
+  EXPECT_EQ(linear.kind, "lightning");
+  EXPECT_EQ(linear.options["rope"]["theta"], 10000.0);
+  EXPECT_EQ(linear.options["qk_norm"], true);
+  EXPECT_DOUBLE_EQ(linear.options["scale"].get<double>(), 1 / std::sqrt(128.0));
+  EXPECT_TRUE(config.is_hybrid());
+}
+
+TEST_F(Config, attention_dense_replaces_sparse_layers_only) {
+  const ModelConfig config = read(sala_9b(), {}, "dense");
+  EXPECT_EQ(config.layers[0].kind, "dense");
+  EXPECT_EQ(config.layers[1].kind, "lightning");
+  EXPECT_FALSE(config.layers[0].options.contains("sparse"));
+  EXPECT_EQ(config.settings.at("attention"), "dense");
+  TinyOptions full;
+  full.family = "minicpm4";
+  EXPECT_TRUE(read(tiny_config(full)).is_hybrid());
+  EXPECT_FALSE(read(tiny_config(full), {}, "dense").is_hybrid());
+  expect_error([&] { read(sala_9b(), {}, "none"); }, {"--attention", "model, dense"});
+}
+
+TEST_F(Config, every_structural_field_is_required) {
+  for (const char* family : {"minicpm_sala", "minicpm4"}) {
+    TinyOptions options;
+    options.family = family;
+    const json config = tiny_config(options);
+    for (const auto& [field, value] : config.items()) {
+      json without = config;
+      without.erase(field);
+      const bool optional = field == "hidden_act" || field == "rope_scaling" ||
+                            field == "torch_dtype" || field == "bos_token_id" ||
+                            field == "eos_token_id" || field == "sparse_config" ||
+                            (field == "head_dim" && options.family == "minicpm4");
+      if (optional) {
+        EXPECT_NO_THROW(read(without)) << family << " " << field;
+      } else {
+        expect_refused(without, {"'" + field + "'"});
+      }
+    }
+    for (const auto& [field, value] : config["sparse_config"].items()) {
+      json without = config;
+      without["sparse_config"].erase(field);
+      if (field != "use_nope") expect_refused(without, {"'sparse_config." + field + "'"});
+    }
+  }
+}
+
+TEST_F(Config, wrong_types_and_values_name_the_field) {
+  const auto with = [](const char* field, const json& value) {
+    json config = tiny_config({});
+    config[field] = value;
+    return config;
+  };
+  expect_refused(with("hidden_size", "48"), {"'hidden_size'", "integer"});
+  expect_refused(with("hidden_size", 0), {"'hidden_size'", "positive"});
+  expect_refused(with("vocab_size", std::int64_t{1} << 40), {"'vocab_size'"});
+  expect_refused(with("rms_norm_eps", -1), {"'rms_norm_eps'", "positive"});
+  expect_refused(with("qk_norm", 1), {"'qk_norm'", "true or false"});
+  expect_refused(with("hidden_act", "gelu"), {"'hidden_act'", "gelu", "silu"});
+  expect_refused(with("attention_bias", true), {"'attention_bias'"});
+  expect_refused(with("attention_dropout", 0.1), {"'attention_dropout'"});
+  expect_refused(with("rope_scaling", {{"rope_type", "longrope"}}), {"'rope_scaling'", "longrope"});
+  expect_refused(with("num_key_value_heads", 3), {"'num_key_value_heads'", "divide"});
+  expect_refused(with("lightning_nh", 3), {"'lightning_nkv'", "divide"});
+  expect_refused(with("lightning_head_dim", 8), {"'lightning_head_dim'", "head_dim"});
+  expect_refused(with("lightning_scale", 1), {"'lightning_scale'"});
+  expect_refused(with("eos_token_id", "end"), {"'eos_token_id'"});
+  expect_refused(with("eos_token_id", 300), {"'eos_token_id'", "300"});
+  expect_refused(with("mixer_types", {"minicpm4"}), {"'mixer_types'", "4 layers"});
+  expect_refused(with("mixer_types", {"minicpm4", "mamba", "attn", "attn"}),
+                 {"'mixer_types[1]'", "mamba", "lightning-attn"});
+  expect_refused(with("sparse_config", 3), {"sparse_config"});
+}
+
+TEST_F(Config, sparse_sizes_must_fit_together) {
+  const auto with = [](const char* field, const json& value) {
+    json config = tiny_config({});
+    config["sparse_config"][field] = value;
+    return config;
+  };
+  expect_refused(with("kernel_size", 6), {"'sparse_config.kernel_size'"});
+  expect_refused(with("block_size", 12), {"'sparse_config.block_size'"});
+  expect_refused(with("window_size", 24), {"'sparse_config.window_size'"});
+  expect_refused(with("init_blocks", -1), {"'sparse_config.init_blocks'"});
+  expect_refused(with("topk", 1), {"'sparse_config.topk'"});
+  expect_refused(with("use_nope", true), {"'sparse_config.use_nope'"});
+  expect_refused(with("pooling", "mean"), {"sparse_config.pooling"});
+}
+
+TEST_F(Config, unknown_fields_are_listed) {
+  json config = tiny_config({});
+  config["sliding_window"] = 4;
+  config["n_experts"] = 8;
+  expect_refused(config, {"unknown fields", "n_experts", "sliding_window"});
+}
+
+TEST_F(Config, unknown_families_are_refused_with_the_known_ones) {
+  json config = tiny_config({});
+  config["model_type"] = "mamba";
+  expect_refused(config, {"'model_type'", "mamba", "minicpm_sala"});
+  config.erase("model_type");
+  expect_refused(config, {"'model_type'", "architectures"});
+  config["architectures"] = {"MambaForCausalLM"};
+  expect_refused(config, {"'architectures'", "MambaForCausalLM"});
+  config["architectures"] = {"MiniCPMSALAForCausalLM"};
+  EXPECT_EQ(read(config).family, "minicpm_sala");
+}
+
+TEST_F(Config, broken_files_are_named) {
+  expect_error([&] { read_model_config(folder_.path() / "absent", {}, "model"); },
+               {"absent", "not a folder"});
+  expect_error([&] { read_model_config(folder_.path(), {}, "model"); }, {"config.json"});
+  write_file(folder_.path() / "config.json", "{\"a\": ");
+  expect_error([&] { read_model_config(folder_.path(), {}, "model"); },
+               {"config.json", "not valid JSON"});
+  write_file(folder_.path() / "config.json", "[]");
+  expect_error([&] { read_model_config(folder_.path(), {}, "model"); }, {"config.json", "object"});
+  write_file(folder_.path() / "generation_config.json", "{");
+  expect_error([&] { read(tiny_config({})); }, {"generation_config.json", "not valid JSON"});
+}
+
+TEST_F(Config, end_tokens_of_both_files_count) {
+  write_file(folder_.path() / "generation_config.json", R"({"eos_token_id": [1, 5]})");
+  EXPECT_EQ(read(tiny_config({})).eos, (std::vector<TokenId>{1, 5}));
+}
+
+TEST_F(Config, settings_reach_the_layers_and_are_reported) {
+  const ModelConfig config = read(tiny_config({}), {{"dense_rule", "row"},
+                                                    {"dense_len", "-1"},
+                                                    {"sparse", "off"},
+                                                    {"lse", "exact"},
+                                                    {"select_score", "fp32"},
+                                                    {"rope_angle", "exact64"},
+                                                    {"logits_round", "bf16"}});
+  const json& sparse = config.layers[0].options;
+  EXPECT_EQ(sparse["dense_rule"], "row");
+  EXPECT_EQ(sparse["sparse"]["dense_len"], -1);
+  EXPECT_EQ(sparse["sparse_on"], false);
+  EXPECT_EQ(sparse["lse"], "exact");
+  EXPECT_EQ(sparse["select_score"], "fp32");
+  EXPECT_EQ(config.layers[1].options["rope"]["exact_angle"], true);
+  const std::map<std::string, std::string> expected = {
+      {"attention", "model"},    {"dense_rule", "row"},   {"dense_len", "-1"},
+      {"sparse", "off"},         {"lse", "exact"},        {"select_score", "fp32"},
+      {"rope_angle", "exact64"}, {"logits_round", "bf16"}};
+  EXPECT_EQ(config.settings, expected);
+  EXPECT_EQ(read(tiny_config({})).settings.at("dense_len"), "128");
+}
+
+TEST_F(Config, unknown_settings_list_the_choices) {
+  expect_error([] { Settings::parse({{"dense", "1"}}); }, {"--set dense", "dense_rule, dense_len"});
+  expect_error([] { Settings::parse({{"lse", "none"}}); }, {"--set lse", "approx, exact"});
+  expect_error([] { Settings::parse({{"dense_len", "4k!"}}); }, {"dense_len", "4k!"});
+}
+
+}  // namespace
+}  // namespace sala::testing

@@ -1,0 +1,206 @@
+// Plans: what makes two cells the same, what makes them comparable, and what is refused.
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/plan/plan.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "engine/base/error.h"
+#include "tests/fake_engine.h"
+
+namespace sala::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Everything that goes into a plan, to be changed one thing at a time.
+struct Inputs {
+  Suite suite;
+  std::string data;
+  EngineOptions options;
+  std::string model = "m";
+  std::string mode = "hybrid";
+  EnvironmentRow build;
+  int task_version = 1;
+  std::int64_t chunk = 512;
+
+  Inputs() {
+    suite.name = "test";
+    suite.cells = {{"fake", 128, 4}, {"fake", 64, 3}};
+    build.git_commit = std::string(40, 'a');
+  }
+};
+
+class VersionedTask final : public Task {
+ public:
+  VersionedTask(std::string_view name, int version)
+      : task_(std::string(name)), info_(task_.info()) {
+    info_.version = version;
+  }
+  const TaskInfo& info() const override { return info_; }
+  Sample make(const TaskOptions& options, std::int64_t i,
+              const Tokenizer& tokenizer) const override {
+    return task_.make(options, i, tokenizer);
+  }
+
+ private:
+  FakeTask task_;
+  TaskInfo info_;
+};
+
+Plan plan_of(const Inputs& in) {
+  std::vector<Side> sides;
+  EngineOptions dense = in.options;
+  dense.attention = "dense";
+  sides.push_back(
+      {"model", in.options, std::make_unique<FakeEngine>(in.model, in.mode, fake_answer)});
+  sides.push_back({"baseline", dense, std::make_unique<FakeEngine>("full", "full", fake_answer)});
+  for (Side& side : sides) {
+    static_cast<FakeEngine&>(*side.engine).engine_info.chunk = in.chunk;
+  }
+  return make_plan(in.suite, in.data, sides, in.build,
+                   [&](std::string_view name) -> std::unique_ptr<Task> {
+                     if (name == "unknown") throw Error("tasks", "unknown task");
+                     return std::make_unique<VersionedTask>(name, in.task_version);
+                   });
+}
+
+TEST(Plan, cells_go_from_short_to_long_with_the_sides_in_turn) {
+  const Plan plan = plan_of({});
+  std::string order;
+  for (const PlannedCell& cell : plan.cells)
+    order += fmt::format("{}:{}x{} ", cell.side, cell.length, cell.samples);
+  EXPECT_EQ(order, "0:64x3 1:64x3 0:128x4 1:128x4 ");
+  EXPECT_EQ(plan.cells[0].row.est_bytes, 1000 + 64 * 8);
+}
+
+TEST(Plan, equal_inputs_make_equal_keys) {
+  const Plan a = plan_of({});
+  const Plan b = plan_of({});
+  EXPECT_EQ(a.sweep.spec, b.sweep.spec);
+  for (std::size_t i = 0; i < a.cells.size(); ++i)
+    EXPECT_EQ(a.cells[i].row.cell_key, b.cells[i].row.cell_key);
+}
+
+TEST(Plan, whatever_changes_the_work_changes_the_key_of_every_cell) {
+  const std::vector<std::pair<const char*, std::function<void(Inputs&)>>> changes{
+      {"seed", [](Inputs& in) { in.suite.seed = 43; }},
+      {"chunk", [](Inputs& in) { in.chunk = 64; }},
+      {"setting", [](Inputs& in) { in.options.settings["dense_len"] = "64"; }},
+      {"memory limit", [](Inputs& in) { in.options.memory_limit_bytes = 1 << 20; }},
+      {"threads", [](Inputs& in) { in.options.threads = 1; }},
+      {"commit", [](Inputs& in) { in.build.git_commit[0] = 'b'; }},
+      {"uncommitted change", [](Inputs& in) { in.build.diff_sha256 = "changed"; }},
+      {"task version", [](Inputs& in) { in.task_version = 2; }},
+      {"task",
+       [](Inputs& in) {
+         for (auto& cell : in.suite.cells) cell.task = "other";
+       }},
+      {"length",
+       [](Inputs& in) {
+         for (auto& cell : in.suite.cells) ++cell.length;
+       }},
+      {"samples",
+       [](Inputs& in) {
+         for (auto& cell : in.suite.cells) ++cell.samples;
+       }},
+      {"kind",
+       [](Inputs& in) {
+         in.suite.kind = "perf";
+         in.suite.new_tokens = 4;
+       }},
+      {"haystack", [](Inputs& in) { in.data = "/proc/self/comm"; }},
+  };
+  const Plan base = plan_of({});
+  for (const auto& [name, change] : changes) {
+    Inputs inputs;
+    change(inputs);
+    const Plan changed = plan_of(inputs);
+    EXPECT_NE(changed.sweep.spec, base.sweep.spec) << name;
+    for (std::size_t i = 0; i < base.cells.size(); ++i) {
+      EXPECT_NE(changed.cells[i].row.cell_key, base.cells[i].row.cell_key) << name;
+    }
+  }
+}
+
+TEST(Plan, another_model_changes_the_keys_of_its_side_and_whom_it_can_be_compared_with) {
+  Inputs other;
+  other.model = "another";
+  const Plan a = plan_of({});
+  const Plan b = plan_of(other);
+  EXPECT_NE(a.cells[0].row.cell_key, b.cells[0].row.cell_key);
+  EXPECT_EQ(a.cells[1].row.cell_key, b.cells[1].row.cell_key) << "the baseline is the same work";
+  EXPECT_NE(a.cells[0].row.compare_key, b.cells[0].row.compare_key);
+}
+
+TEST(Plan, the_two_sides_and_two_builds_may_be_compared_and_two_lengths_may_not) {
+  const Plan plan = plan_of({});
+  EXPECT_EQ(plan.cells[0].row.compare_key, plan.cells[1].row.compare_key);
+  EXPECT_NE(plan.cells[0].row.compare_key, plan.cells[2].row.compare_key);
+  EXPECT_NE(plan.cells[0].row.cell_key, plan.cells[1].row.cell_key);
+  Inputs rebuilt;
+  rebuilt.build.git_commit[0] = 'b';
+  EXPECT_EQ(plan.cells[0].row.compare_key, plan_of(rebuilt).cells[0].row.compare_key);
+}
+
+TEST(Plan, dense_layers_beside_linear_ones_are_neither_hybrid_nor_full) {
+  Inputs inputs;
+  inputs.options.attention = "dense";
+  EXPECT_EQ(plan_of(inputs).cells[0].row.mode, "ablation");
+  EXPECT_EQ(plan_of({}).cells[0].row.mode, "hybrid");
+  EXPECT_EQ(plan_of({}).cells[1].row.mode, "full");
+}
+
+TEST(Plan, an_unknown_task_or_a_length_too_short_for_it_is_refused) {
+  Inputs inputs;
+  inputs.suite.cells[1].task = "unknown";
+  EXPECT_THROW(plan_of(inputs), Error);
+  inputs = {};
+  inputs.suite.cells[1].length = 47;
+  EXPECT_THROW(plan_of(inputs), Error);
+  inputs.suite.kind = "perf";
+  inputs.suite.new_tokens = 20;
+  inputs.suite.cells[1].length = 64;
+  EXPECT_THROW(plan_of(inputs), Error) << "44 tokens are left for the prompt";
+  inputs.suite.cells[1].length = 20;
+  EXPECT_THROW(plan_of(inputs), Error) << "none are left";
+}
+
+TEST(Plan, a_folder_of_texts_is_known_by_names_and_contents) {
+  const fs::path folder = fs::temp_directory_path() / fmt::format("sala_plan_{}", getpid());
+  fs::create_directories(folder / "sub");
+  std::ofstream(folder / "a.txt") << "one";
+  std::ofstream(folder / "sub/b.txt") << "two";
+  const std::string before = data_identity(folder);
+  EXPECT_EQ(data_identity(folder), before);
+  EXPECT_NE(data_identity(folder / "a.txt"), data_identity(folder / "sub/b.txt"));
+  std::ofstream(folder / "sub/b.txt") << "three";
+  const std::string changed = data_identity(folder);
+  EXPECT_NE(changed, before);
+  fs::rename(folder / "sub/b.txt", folder / "b.txt");
+  EXPECT_NE(data_identity(folder), changed);
+  fs::remove_all(folder);
+  EXPECT_THROW(data_identity(folder), Error);
+  EXPECT_EQ(data_identity(""), "builtin");
+}
+
+TEST(Plan, a_dry_run_prints_every_cell_with_its_memory) {
+  std::vector<Side> sides;
+  sides.push_back({"model", {}, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)});
+  const Inputs in;
+  const Plan plan = make_plan(in.suite, "", sides, in.build,
+                              [](std::string_view) { return std::make_unique<FakeTask>(); });
+  const auto json = nlohmann::json::parse(plan_json(plan, sides));
+  ASSERT_EQ(json["cells"].size(), 2U);
+  EXPECT_EQ(json["cells"][0]["est_bytes"], 1512);
+  EXPECT_EQ(json["cells"][0]["length"], 64);
+  EXPECT_NE(plan_table(plan, sides).find("1.48 KiB"), std::string::npos) << plan_table(plan, sides);
+}
+
+}  // namespace
+}  // namespace sala::testing

@@ -1,0 +1,129 @@
+// Suite files and what the command line changes in them.
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/plan/suite.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/base/error.h"
+
+namespace sala {
+namespace {
+
+constexpr const char* kSuite = R"(
+name = "mine"
+seed = 7
+[[cells]]
+tasks = ["a", "b"]
+lengths = "1k,2k"
+samples = 10
+[[cells]]
+tasks = ["a"]
+lengths = "4k"
+samples = 3
+)";
+
+std::vector<std::string> shown(const Suite& suite) {
+  std::vector<std::string> cells;
+  cells.reserve(suite.cells.size());
+  for (const SuiteCell& cell : suite.cells) {
+    cells.push_back(fmt::format("{}@{}x{}", cell.task, cell.length, cell.samples));
+  }
+  return cells;
+}
+using Cells = std::vector<std::string>;
+
+std::string message_of(const std::string& text) {
+  try {
+    parse_suite(text, "my.toml");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Suite, groups_expand_to_tasks_times_lengths) {
+  const Suite suite = parse_suite(kSuite, "kSuite");
+  EXPECT_EQ(suite.name, "mine");
+  EXPECT_EQ(suite.seed, 7U);
+  EXPECT_EQ(suite.kind, "accuracy");
+  EXPECT_EQ(shown(suite), (Cells{"a@1024x10", "b@1024x10", "a@2048x10", "b@2048x10", "a@4096x3"}));
+}
+
+TEST(Suite, without_overrides_only_the_order_may_change) {
+  Suite suite = parse_suite(kSuite, "kSuite");
+  override_suite(suite, {});
+  EXPECT_EQ(shown(suite), (Cells{"a@1024x10", "a@2048x10", "a@4096x3", "b@1024x10", "b@2048x10"}));
+}
+
+TEST(Suite, a_new_length_takes_the_samples_of_the_longest_one_below) {
+  Suite suite = parse_suite(kSuite, "kSuite");
+  override_suite(suite, {.tasks = {}, .lengths = {512, 3000, 8192}, .samples = {}, .seed = 9});
+  EXPECT_EQ(suite.seed, 9U);
+  EXPECT_EQ(shown(suite),
+            (Cells{"a@512x10", "a@3000x10", "a@8192x3", "b@512x10", "b@3000x10", "b@8192x10"}));
+}
+
+TEST(Suite, tasks_and_samples_can_be_replaced) {
+  Suite suite = parse_suite(kSuite, "kSuite");
+  override_suite(suite, {.tasks = {"c"}, .lengths = {}, .samples = 2, .seed = {}});
+  EXPECT_EQ(shown(suite), (Cells{"c@1024x2", "c@2048x2", "c@4096x2"}));
+}
+
+TEST(Suite, overrides_out_of_range_are_refused) {
+  Suite suite = parse_suite(kSuite, "kSuite");
+  EXPECT_THROW(override_suite(suite, {.tasks = {}, .lengths = {}, .samples = 0, .seed = {}}),
+               Error);
+  EXPECT_THROW(override_suite(suite, {.tasks = {}, .lengths = {}, .samples = {}, .seed = ~0ULL}),
+               Error);
+}
+
+TEST(Suite, errors_name_the_file_and_the_key) {
+  const std::string group = "[[cells]]\ntasks=['a']\nlengths='1k'\nsamples=1\n";
+  EXPECT_EQ(message_of("name = 'x'\n" + group), "no error");
+  EXPECT_NE(message_of("name = \n").find("[my.toml] line 1"), std::string::npos);
+  EXPECT_NE(message_of(group).find("'name' is missing"), std::string::npos);
+  EXPECT_NE(message_of("name = 3\n" + group).find("'name' has the wrong type"), std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\nlength = 3\n" + group).find("unknown key 'length'"),
+            std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\n").find("no [[cells]]"), std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\ncells = 1\n").find("no [[cells]]"), std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\nseed = -1\n" + group).find("'seed' is -1"), std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\nkind = 'speed'\n" + group).find("'kind' is 'speed'"),
+            std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\nkind = 'perf'\n" + group).find("'new_tokens' is missing"),
+            std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\nnew_tokens = 4\n" + group).find("'new_tokens' is for"),
+            std::string::npos);
+  EXPECT_NE(
+      message_of("name = 'x'\n[[cells]]\ntasks=[1]\nlengths='1k'\nsamples=1\n").find("'tasks'"),
+      std::string::npos);
+  EXPECT_NE(
+      message_of("name = 'x'\n[[cells]]\ntasks=[]\nlengths='1k'\nsamples=1\n").find("'tasks'"),
+      std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\n[[cells]]\ntasks=['a']\nlengths='1k'\nsamples=0\n")
+                .find("'samples' is 0"),
+            std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\n[[cells]]\ntasks=['a']\nlengths='1q'\nsamples=1\n").find("1q"),
+            std::string::npos);
+  EXPECT_NE(message_of("name = 'x'\n" + group + group).find("twice"), std::string::npos);
+}
+
+TEST(Suite, every_suite_of_the_project_can_be_read) {
+  for (const char* name : {"quick", "needle", "speed"}) {
+    EXPECT_EQ(load_suite(name).name, name);
+  }
+  EXPECT_EQ(load_suite("speed").new_tokens, 64);
+}
+
+TEST(Suite, an_unknown_name_lists_the_suites) {
+  try {
+    load_suite("nope");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("needle, quick, speed"), std::string::npos);
+  }
+  EXPECT_THROW(load_suite("/nowhere/x.toml"), Error);
+}
+
+}  // namespace
+}  // namespace sala

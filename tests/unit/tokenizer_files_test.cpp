@@ -1,0 +1,187 @@
+// Tokenizer files that are broken or ask for more than there is: each is refused by name.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "engine/base/error.h"
+#include "engine/base/mapped_file.h"
+#include "engine/text/tokenizer.h"
+
+namespace sala {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+class TokenizerFiles : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) /
+              (std::string("sala_files_") +
+               testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    root_ = json::parse(read_text_file(fs::path(SALA_TEST_SOURCE_DIR) /
+                                       "tests/golden/data/tiny_tokenizer/tokenizer.json"));
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void write(const std::string& tokenizer) {
+    std::ofstream(folder_ / "tokenizer.json", std::ios::binary) << tokenizer;
+  }
+  /// Expects loading `root` to fail with a message that holds all the words.
+  void expect_refused(const json& root, const std::vector<std::string>& words) {
+    write(root.dump());
+    expect_error(words);
+  }
+  void expect_error(const std::vector<std::string>& words) {
+    try {
+      load_tokenizer(folder_);
+      ADD_FAILURE() << "loaded, expected an error about " << words[0];
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      EXPECT_NE(message.find("tokenizer"), std::string::npos) << message;
+      for (const auto& word : words) EXPECT_NE(message.find(word), std::string::npos) << message;
+    }
+  }
+  std::optional<TokenId> bos_with_config(const json& config) {
+    write(root_.dump());
+    std::ofstream(folder_ / "tokenizer_config.json") << config;
+    return load_tokenizer(folder_)->bos();
+  }
+
+  fs::path folder_;
+  json root_;
+};
+
+TEST_F(TokenizerFiles, a_missing_file_is_named) {
+  expect_error({"tokenizer.json", "no such file"});
+}
+
+TEST_F(TokenizerFiles, broken_json_is_located) {
+  const std::string whole = root_.dump();
+  write(whole.substr(0, whole.size() / 2));
+  expect_error({"not valid JSON", "byte"});
+  write("");
+  expect_error({"not valid JSON"});
+  write("[]");
+  expect_error({"expected an object"});
+}
+
+TEST_F(TokenizerFiles, a_vocabulary_without_a_byte_names_the_byte) {
+  root_["model"]["vocab"].erase("Ġ");
+  root_["model"]["merges"] = json::array();
+  expect_refused(root_, {"0x20"});
+}
+
+TEST_F(TokenizerFiles, unsupported_parts_are_named) {
+  const std::vector<std::pair<json, std::vector<std::string>>> cases{
+      {{{"model", {{"type", "Unigram"}}}}, {"model.type", "Unigram"}},
+      {{{"model", {{"byte_fallback", true}}}}, {"model.byte_fallback"}},
+      {{{"model", {{"dropout", 0.1}}}}, {"model.dropout"}},
+      {{{"model", {{"end_of_word_suffix", "</w>"}}}}, {"model.end_of_word_suffix"}},
+      {{{"model", {{"continuing_subword_prefix", "##"}}}}, {"continuing_subword_prefix"}},
+      {{{"normalizer", {{"type", "NFC"}}}}, {"normalizer.type", "NFC"}},
+      {{{"pre_tokenizer", {{"type", "Metaspace"}}}}, {"pre_tokenizer.type", "Metaspace"}},
+      {{{"decoder", nullptr}}, {"decoder"}},
+      {{{"decoder", {{"type", "WordPiece"}}}}, {"decoder.type", "WordPiece"}},
+      {{{"post_processor", {{"type", "BertProcessing"}}}}, {"post_processor.type"}},
+      {{{"post_processor",
+         {{"single", json::array({{{"Sequence", {}}}, {{"SpecialToken", {}}}})}}}},
+       {"post_processor.single"}},
+      {{{"added_tokens", json::array({{{"id", 0}, {"content", "<s>"}, {"lstrip", true}}})}},
+       {"added_tokens[0].lstrip"}},
+  };
+  for (const auto& [patch, words] : cases) {
+    json root = root_;
+    root.merge_patch(patch);
+    expect_refused(root, words);
+  }
+}
+
+TEST_F(TokenizerFiles, split_steps_other_than_isolating_a_pattern_are_refused) {
+  json& split = root_["pre_tokenizer"]["pretokenizers"][0];
+  const json good = split;
+  split["behavior"] = "MergedWithNext";
+  expect_refused(root_, {"pretokenizers[0].behavior", "MergedWithNext"});
+  split = good;
+  split["invert"] = true;
+  expect_refused(root_, {"pretokenizers[0].invert"});
+  split = good;
+  split["pattern"] = {{"Regex", "(unclosed"}};
+  expect_refused(root_, {"does not compile", "offset"});
+  split["pattern"] = {{"Regex", "[a-z&&[^x]]"}};
+  expect_refused(root_, {"&&"});
+  split["pattern"] = {{"String", ""}};
+  expect_refused(root_, {"pattern.String"});
+  split["pattern"] = {{"Glob", "*"}};
+  expect_refused(root_, {"pattern"});
+}
+
+TEST_F(TokenizerFiles, a_string_pattern_splits_too) {
+  root_["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {{"String", "th"}};
+  write(root_.dump());
+  const auto tokenizer = load_tokenizer(folder_);
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode("the other thing").ids), "the other thing");
+}
+
+TEST_F(TokenizerFiles, bad_values_are_named_with_their_place) {
+  json root = root_;
+  root["model"]["vocab"]["a"] = -1;
+  expect_refused(root, {"model.vocab['a']", "-1"});
+  root = root_;
+  root["model"]["vocab"]["a"] = "7";
+  expect_refused(root, {"model.vocab['a']"});
+  root = root_;
+  root["model"]["vocab"]["a"] = root["model"]["vocab"]["b"];
+  expect_refused(root, {"second time"});
+  root = root_;
+  root["model"]["vocab"]["a"] = 1LL << 40;
+  expect_refused(root, {"model.vocab['a']"});
+  root = root_;
+  root["model"]["vocab"] = 3;
+  expect_refused(root, {"model.vocab", "object"});
+  root = root_;
+  root["model"]["merges"][2] = "abc";
+  expect_refused(root, {"model.merges[2]"});
+  root["model"]["merges"][2] = json::array({"a"});
+  expect_refused(root, {"model.merges[2]"});
+  root["model"]["merges"][2] = "q zzzz";
+  expect_refused(root, {"model.merges[2]", "lacks"});
+  root = root_;
+  root["added_tokens"][0]["content"] = "";
+  expect_refused(root, {"added_tokens[0].content"});
+  root = root_;
+  root.erase("model");
+  expect_refused(root, {"model"});
+}
+
+TEST_F(TokenizerFiles, bos_comes_from_the_post_processor) {
+  write(root_.dump());
+  EXPECT_EQ(load_tokenizer(folder_)->bos(), 0);
+  root_["post_processor"] = nullptr;
+  write(root_.dump());
+  EXPECT_EQ(load_tokenizer(folder_)->bos(), std::nullopt);
+}
+
+TEST_F(TokenizerFiles, add_bos_token_overrules_the_post_processor) {
+  EXPECT_EQ(bos_with_config({{"add_bos_token", false}}), std::nullopt);
+  EXPECT_EQ(bos_with_config({{"model_max_length", 10}}), 0);
+  root_["post_processor"] = {{"type", "ByteLevel"}};
+  EXPECT_EQ(bos_with_config({{"add_bos_token", true}, {"bos_token", "</s>"}}), 1);
+  EXPECT_EQ(bos_with_config({{"add_bos_token", true}, {"bos_token", {{"content", "<s>"}}}}), 0);
+  EXPECT_EQ(bos_with_config({{"bos_token", "<s>"}}), std::nullopt);
+}
+
+TEST_F(TokenizerFiles, a_bos_token_that_does_not_exist_is_named) {
+  EXPECT_THROW(bos_with_config({{"add_bos_token", true}, {"bos_token", "<begin>"}}), Error);
+  root_["post_processor"] = nullptr;
+  EXPECT_THROW(bos_with_config({{"add_bos_token", true}}), Error);
+  EXPECT_THROW(bos_with_config({{"add_bos_token", "yes"}}), Error);
+}
+
+}  // namespace
+}  // namespace sala
