@@ -285,6 +285,7 @@ class Model(nn.Module):
         self.model.layers = nn.ModuleList(Layer(config, kind) for kind in kinds)
         self.model.norm = Weight(config["hidden_size"])
         self.sparse = False  # softmax layers select blocks
+        self.selection = config.get("sparse_config")
         self.parts = dict(PARTS)
         self.tables = {}
 
@@ -338,7 +339,7 @@ class Model(nn.Module):
                                                        dtype)
                 q, k, v = (y.view(batch, length, -1, d).transpose(1, 2) for y in (q, k, v))
                 if self.sparse:
-                    mixed = sparse_attention(q, k, v, config["sparse_config"])
+                    mixed = sparse_attention(q, k, v, self.selection)
                 else:
                     mixed = softmax_attention(q, k, v)
                 mixed = mixed.transpose(1, 2).reshape(batch * length, -1)

@@ -18,7 +18,7 @@ if [ "${1:-}" = --background ]; then
 fi
 python=${PYTHON:-python3}
 gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')
-export OMP_NUM_THREADS=2 PYTHONUNBUFFERED=1
+export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
 
 train() { # model, GPU, number of workers
   local model=$1 gpu=$2 workers=$3
@@ -30,7 +30,7 @@ train() { # model, GPU, number of workers
 
 cores=$(nproc)
 if [ "$gpus" -ge 2 ]; then
-  workers=$(( (cores - 2) / 2 > 10 ? 10 : (cores - 2) / 2 ))
+  workers=$(( (cores - 2) / 2 > 15 ? 15 : (cores - 2) / 2 ))
   train hybrid 0 "$workers" "$@" & first=$!
   train full 1 "$workers" "$@" & second=$!
   wait "$first"; code_hybrid=$?

@@ -26,15 +26,15 @@ from safetensors_io import write_safetensors
 
 # The share of the time budget, what lengths (with the share of their batches), what tasks.
 STAGES = [
-    {"name": "easy-256", "fraction": 0.10, "lengths": {"256": 1}, "easy": True},
-    {"name": "256", "fraction": 0.12, "lengths": {"256": 1}},
-    {"name": "512", "fraction": 0.14, "lengths": {"256": 0.25, "512": 0.75}},
-    {"name": "1k", "fraction": 0.16, "lengths": {"256": 0.15, "512": 0.2, "1024": 0.65}},
-    {"name": "2k", "fraction": 0.13, "lengths": {"512": 0.25, "1024": 0.3, "2048": 0.45}},
-    {"name": "4k", "fraction": 0.14, "lengths": {"512": 0.15, "2048": 0.35, "4096": 0.5}},
-    {"name": "8k", "fraction": 0.21, "lengths": {"512": 0.1, "2048": 0.15, "4096": 0.35, "8192": 0.4},
+    {"name": "easy-256", "fraction": 0.13, "lengths": {"256": 1}, "easy": True},
+    {"name": "256", "fraction": 0.15, "lengths": {"256": 1}},
+    {"name": "512", "fraction": 0.22, "lengths": {"256": 0.3, "512": 0.7}},
+    {"name": "1k", "fraction": 0.20, "lengths": {"256": 0.15, "512": 0.25, "1024": 0.6}},
+    {"name": "4k", "fraction": 0.30, "lengths": {"512": 0.15, "1024": 0.2, "2048": 0.3, "4096": 0.35},
      "sparse": True},
 ]
+# Block selection in training: a tighter budget than the exported model's, so that it bites at these lengths.
+SELECTION = {"window_size": 512, "topk": 32, "dense_len": 2048}
 PEAK_RATE, LAST_RATE = 1e-3, 1e-5
 LM_WEIGHT = 0.2
 
@@ -68,7 +68,7 @@ def parse():
 
 def uses_blocks(model, length, sparse_stage):
     """Block selection changes nothing below dense_len, so it is left out there."""
-    sparse = model.config.get("sparse_config")
+    sparse = model.selection
     return bool(sparse_stage and sparse and length >= sparse["dense_len"])
 
 
@@ -119,6 +119,8 @@ class Trainer:
             torch.backends.cuda.enable_cudnn_sdp(False)  # plans per shape; heads here share one K and V
         config = load_config(args.config) if args.config else CONFIGS[args.model]
         self.model = Model(config).to(self.device)
+        if self.model.selection and not args.config:
+            self.model.selection = {**self.model.selection, **SELECTION}
         if args.compile:
             self.model.compile()
         matrices = [p for n, p in self.model.named_parameters() if p.dim() > 1 and "embed" not in n]
