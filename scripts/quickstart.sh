@@ -36,7 +36,7 @@ install_packages scripts/packages/build.txt
 npm_packages reports/web || printf 'going on without charts: the report will carry tables only\n'
 step cmake --preset "$preset" -DSALA_TESTS=OFF
 step cmake --build --preset "$preset" --target sala -j "$(cores)"
-step ln -sfn "$preset/sala" build/sala
+step ln -sfn "$preset/harness/cli/sala" build/sala
 
 mkdir -p out
 step build/sala run --suite quick --db out/quick.db

@@ -70,7 +70,7 @@ check shellcheck shellcheck -x scripts/*.sh .ci/run
 
 if step cmake --preset ci && step cmake --build --preset ci -j "$(cores)"; then
   record "build ci" passed "$SECONDS"
-  ln -sfn ci/sala build/sala
+  ln -sfn ci/harness/cli/sala build/sala
   suite "tests ci" ci
 else
   record "build ci" FAILED "$SECONDS"
