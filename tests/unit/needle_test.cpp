@@ -211,7 +211,7 @@ TEST(Needle, other_seeds_lengths_and_samples_give_other_needles) {
   const auto task = make_task("niah_single_2");
   std::set<std::string> values;
   std::set<std::string> clusters;
-  for (const std::uint64_t seed : {1, 2}) {
+  for (const std::uint64_t seed : {1U, 2U}) {
     for (const std::int64_t length : {600, 601}) {
       for (std::int64_t i = 0; i < 5; ++i) {
         const Sample sample = task->make(options(length, seed), i, tiny());
