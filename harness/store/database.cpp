@@ -6,7 +6,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
 
 #include "harness/store/migrations.h"
 
@@ -70,6 +72,24 @@ void check_identity(SQLite::Database& database, const fs::path& path) {
   }
 }
 
+// Turning on write-ahead mode takes an exclusive lock for which SQLite does not call its busy
+// handler (two processes that both hold a shared lock would wait for each other): wait here
+// instead.
+void enter_wal_mode(SQLite::Database& database, int busy_timeout_ms) {
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(busy_timeout_ms);
+  while (true) {
+    try {
+      database.exec("PRAGMA journal_mode=WAL");
+      return;
+    } catch (const SQLite::Exception& error) {
+      const bool busy = (error.getErrorCode() & 0xff) == SQLITE_BUSY;
+      if (!busy || std::chrono::steady_clock::now() >= deadline) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+}
+
 }  // namespace
 
 const char* network_file_system(std::int64_t magic) {
@@ -122,10 +142,10 @@ std::unique_ptr<SQLite::Database> open_for_writing(const fs::path& path, int bus
       throw Error(path.string(), "is read-only; make it writable or name another file with --db");
     }
     check_identity(*database, path);
+    enter_wal_mode(*database, busy_timeout_ms);
     // trusted_schema stays on: the json_valid() checks of the tables need it.
     database->exec(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
-        "PRAGMA journal_size_limit=67108864");
+        "PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit=67108864");
     migrate(*database);
     return database;
   });
