@@ -37,7 +37,8 @@ if(SALA_MISSING)
 endif()
 
 if(SALA_CUDA)
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES) # `native` fails on a build machine without a GPU
+  # A list such as 80-real;89-real;90a-real;100-real;120. `native` fails on a machine without a GPU.
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     set(CMAKE_CUDA_ARCHITECTURES 90a-real)
   endif()
   if(NOT CMAKE_CUDA_COMPILER AND EXISTS /usr/local/cuda/bin/nvcc)

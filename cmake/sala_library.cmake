@@ -8,6 +8,12 @@ target_compile_options(sala_options INTERFACE
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${SALA_WERROR}>>:-Werror>
   # Sample generation and scores follow IEEE double arithmetic in the order written.
   $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
+if(SALA_CUDA)
+  target_compile_definitions(sala_options INTERFACE SALA_WITH_CUDA)
+  # The host compiler's warnings beyond these come from what nvcc generates.
+  target_compile_options(sala_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo;--expt-relaxed-constexpr;-Xcompiler=-Wall,-Wextra>
+    $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${SALA_WERROR}>>:--Werror=all-warnings;-Xcompiler=-Werror>)
+endif()
 if(SALA_SANITIZE)
   target_compile_options(sala_options INTERFACE -fsanitize=${SALA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(sala_options INTERFACE -fsanitize=${SALA_SANITIZE})

@@ -29,7 +29,7 @@ struct Sequence {
       : capacity(max_tokens),
         state(model.new_state(max_tokens)),
         work(backend, model.config(), max_chunk),
-        scratch(backend, model.scratch_bytes(max_chunk, max_tokens)),
+        scratch(backend, model.scratch_bytes(max_chunk, max_tokens, backend.compute_dtype())),
         logits_buffer(backend.allocate(
             n_logit_rows * model.config().vocab * dtype_bytes(DType::f32), "logits")),
         logits{logits_buffer.data(), DType::f32, n_logit_rows, model.config().vocab} {}
@@ -40,12 +40,10 @@ struct Sequence {
   Workspace scratch;
   Buffer logits_buffer;
   TensorView logits;  // (logit rows, vocab)
-};
 
-/// The id of the largest logit, the lowest on ties.
-TokenId argmax(std::span<const float> logits) {
-  return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
+  std::unique_ptr<Recording> recorded_step;  // serves every request of this sequence
+  bool has_stepped = false;
+};
 
 /// ln softmax(logits)[id], summed in fp64.
 float log_probability(std::span<const float> logits, TokenId id) {
@@ -58,7 +56,11 @@ float log_probability(std::span<const float> logits, TokenId id) {
 class BuiltInEngine final : public Engine {
  public:
   explicit BuiltInEngine(const EngineOptions& options)
-      : loaded_(load_model(options)), memory_limit_(options.memory_limit_bytes) {}
+      : loaded_(load_model(options)),
+        memory_limit_(options.memory_limit_bytes),
+        trace_(loaded_.backend->stage_clock()) {
+    if (loaded_.backend->device() != Device::cpu) warm_up();
+  }
 
   const EngineInfo& info() const override { return loaded_.info; }
   const Tokenizer& tokenizer() const override;
@@ -72,6 +74,7 @@ class BuiltInEngine final : public Engine {
   /// Sees the hidden rows of a prefill chunk and the position of the first.
   using VisitChunk = std::function<void(TensorView hidden, std::int64_t first_position)>;
 
+  void warm_up();
   void check_tokens(const char* where, std::span<const TokenId> tokens) const;
   void prepare(std::int64_t n_tokens, std::int64_t n_logit_rows, std::int64_t result_bytes);
   ExecutionContext start_request(std::int64_t prefill_end);
@@ -79,6 +82,11 @@ class BuiltInEngine final : public Engine {
                      const VisitChunk& visit);
   void decode(const Request& request, TensorView hidden, Clock::time_point start,
               ExecutionContext& context, Output& output);
+  /// Samples the token that follows a hidden row.
+  void sample(TensorView hidden, ExecutionContext& context);
+  /// Runs the sampled token and samples its successor, by a recording where the device can.
+  void step(ExecutionContext& context);
+  [[noreturn]] void fail_not_finite(std::int64_t position) const;
   /// Calls visit(position, logits of that position) for rows of hidden states.
   template <typename Visit>
   void for_each_logits(TensorView hidden, std::int64_t first_position, ExecutionContext& context,
@@ -92,6 +100,7 @@ class BuiltInEngine final : public Engine {
     const auto& eos = loaded_.config.eos;
     return std::find(eos.begin(), eos.end(), id) != eos.end();
   }
+  bool rounds_logits() const { return loaded_.config.settings.at("logits_round") == "bf16"; }
 
   LoadedModel loaded_;
   std::int64_t memory_limit_;
@@ -106,6 +115,27 @@ const Tokenizer& BuiltInEngine::tokenizer() const {
     throw Error(info().name, "has no tokenizer.json; add it to the model folder or give token ids");
   }
   return *loaded_.tokenizer;
+}
+
+/// A full chunk and a step over made-up tokens: kernels are loaded and routines chosen before the
+/// first request is timed. What does not fit yet is left to the first request.
+void BuiltInEngine::warm_up() {
+  const std::vector<TokenId> tokens(static_cast<std::size_t>(info().chunk), 0);
+  try {
+    prepare(info().chunk + 1, 1, 0);
+  } catch (const OutOfMemory&) {
+    return;
+  }
+  ExecutionContext context = start_request(info().chunk);
+  loaded_.backend->set_tuning(true);
+  const TensorView hidden =
+      loaded_.model->forward(tokens, sequence_->state, sequence_->work, context);
+  loaded_.backend->set_tuning(false);
+  sample(hidden.row_range(hidden.rows - 1, 1), context);
+  loaded_.backend->set_sampled(0);
+  step(context);
+  loaded_.backend->wait();
+  sequence_.reset();
 }
 
 void BuiltInEngine::check_tokens(const char* where, std::span<const TokenId> tokens) const {
@@ -157,6 +187,7 @@ TensorView BuiltInEngine::prefill(std::span<const TokenId> prompt, ExecutionCont
     const auto ids = prompt.subspan(first, std::min(chunk, prompt.size() - first));
     hidden = loaded_.model->forward(ids, sequence_->state, sequence_->work, context);
     visit(hidden, static_cast<std::int64_t>(first));
+    trace_.settle();
   }
   return hidden;
 }
@@ -165,7 +196,7 @@ template <typename Visit>
 void BuiltInEngine::for_each_logits(TensorView hidden, std::int64_t first_position,
                                     ExecutionContext& context, const Visit& visit) {
   const auto vocab = static_cast<std::size_t>(loaded_.config.vocab);
-  const bool round = loaded_.config.settings.at("logits_round") == "bf16";
+  const bool round = rounds_logits();
   for (std::int64_t first = 0; first < hidden.rows; first += sequence_->logits.rows) {
     const std::int64_t n_rows = std::min(sequence_->logits.rows, hidden.rows - first);
     const TensorView logits = sequence_->logits.row_range(0, n_rows);
@@ -180,15 +211,52 @@ void BuiltInEngine::for_each_logits(TensorView hidden, std::int64_t first_positi
         if (round) logit = round_to_bf16(logit);
         is_finite &= std::isfinite(logit);
       }
-      if (!is_finite) {
-        throw Error(info().name,
-                    "the logits at position {} hold NaN or infinity; the weights are damaged or "
-                    "their range exceeds fp32",
-                    position);
-      }
+      if (!is_finite) fail_not_finite(position);
       visit(position, std::span<const float>(row));
     }
   }
+}
+
+void BuiltInEngine::fail_not_finite(std::int64_t position) const {
+  throw Error(info().name,
+              "the logits at position {} hold NaN or infinity; the weights are damaged or their "
+              "range exceeds fp32",
+              position);
+}
+
+void BuiltInEngine::sample(TensorView hidden, ExecutionContext& context) {
+  const TensorView logits = sequence_->logits.row_range(0, 1);
+  loaded_.model->head(hidden, logits, sequence_->work, context);
+  loaded_.backend->sample_greedy(logits, rounds_logits());
+}
+
+void BuiltInEngine::step(ExecutionContext& context) {
+  Sequence& sequence = *sequence_;
+  const Model& model = *loaded_.model;
+  if (sequence.recorded_step) {
+    const Span span(trace_, "replay");
+    sequence.recorded_step->run();
+    model.replayed(sequence.state, context);
+    return;
+  }
+  const auto step_with = [&](ExecutionContext& with) {
+    sample(model.step(sequence.state, sequence.work, with), with);
+  };
+  // A kernel is loaded when it runs first, which cannot be recorded.
+  if (sequence.has_stepped) {
+    Trace untimed;
+    untimed.set_phase(trace_.phase());
+    ExecutionContext recorded{*loaded_.backend,   sequence.scratch, untimed, route_, 0,
+                              context.prefill_end};
+    sequence.recorded_step = loaded_.backend->record([&] { step_with(recorded); });
+    if (sequence.recorded_step) {
+      const Span span(trace_, "replay");
+      sequence.recorded_step->run();
+      return;
+    }
+  }
+  step_with(context);
+  sequence.has_stepped = true;
 }
 
 Output BuiltInEngine::run(const Request& request) {
@@ -222,6 +290,7 @@ Output BuiltInEngine::run(const Request& request) {
                           output.prompt_logprobs.push_back(log_probability(logits, next));
                         });
       });
+  loaded_.backend->wait();
   output.timing.prefill_ns = ns_between(start, Clock::now());
   output.timing.total_ns = output.timing.prefill_ns;
   if (request.max_new_tokens > 0) {
@@ -239,10 +308,11 @@ void BuiltInEngine::decode(const Request& request, TensorView hidden, Clock::tim
                            ExecutionContext& context, Output& output) {
   const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
   Clock::time_point previous = start;
+  sample(hidden, context);
   for (std::int64_t i = 0;; ++i) {
-    TokenId next = 0;
-    for_each_logits(hidden, n_prompt - 1 + i, context,
-                    [&](std::int64_t, std::span<const float> logits) { next = argmax(logits); });
+    const std::optional<TokenId> best = loaded_.backend->sampled();
+    if (!best) fail_not_finite(n_prompt - 1 + i);
+    TokenId next = *best;
     const Clock::time_point now = Clock::now();
     if (i == 0) {
       output.timing.ttft_ns = ns_between(start, now);
@@ -253,6 +323,7 @@ void BuiltInEngine::decode(const Request& request, TensorView hidden, Clock::tim
     previous = now;
     if (!request.forced.empty()) {
       next = request.forced[static_cast<std::size_t>(i)];
+      loaded_.backend->set_sampled(next);
     } else if (is_eos(next)) {
       output.finish = Finish::eos;
       return;
@@ -260,7 +331,7 @@ void BuiltInEngine::decode(const Request& request, TensorView hidden, Clock::tim
     output.tokens.push_back(next);
     if (i + 1 == request.max_new_tokens) return;
     trace_.set_phase("decode");
-    hidden = loaded_.model->forward({&next, 1}, sequence_->state, sequence_->work, context);
+    step(context);
   }
 }
 

@@ -19,13 +19,13 @@ std::int64_t choose_chunk(const EngineOptions& options, const Blueprint& bluepri
   if (options.chunk != 0) {
     if (options.chunk < 0 || options.chunk % kChunkStep != 0) {
       throw Error("--chunk", "{} is not a positive multiple of {}; try {}", options.chunk,
-                  kChunkStep, kDefaultChunk);
+                  kChunkStep, default_chunk(backend.device()));
     }
     return options.chunk;
   }
   std::int64_t budget = backend.available_bytes();
   if (options.memory_limit_bytes > 0) budget = std::min(budget, options.memory_limit_bytes);
-  std::int64_t chunk = kDefaultChunk;
+  std::int64_t chunk = default_chunk(backend.device());
   while (chunk > kChunkStep) {
     std::int64_t transient = 0;
     for (const CategoryBytes& row : blueprint.plan(chunk, chunk, 1)) {
@@ -92,7 +92,7 @@ LoadedModel load_model(const EngineOptions& options) {
   info.name = std::filesystem::canonical(options.model).filename().string();
   info.family = config.family;
   info.mode = config.is_hybrid() ? "hybrid" : "full";
-  info.device = device_name(backend.device());
+  info.device = backend.info().id;
   info.device_info = backend.info();
   for (const LayerSpec& layer : config.layers) info.layer_pattern.push_back(layer.kind);
   info.n_parameters = blueprint.n_parameters();

@@ -14,7 +14,10 @@ namespace sala {
 /// Prefill chunks are multiples of this: lightning chunks and sparse blocks then start alike for
 /// every chunk size.
 inline constexpr std::int64_t kChunkStep = 64;
-inline constexpr std::int64_t kDefaultChunk = 1024;  // where memory allows
+/// Tokens of a prefill chunk where memory allows.
+constexpr std::int64_t default_chunk(Device device) {
+  return device == Device::cpu ? 1024 : 8192;
+}
 
 struct LoadedModel {
   ModelConfig config;

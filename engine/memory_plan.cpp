@@ -19,7 +19,7 @@ std::int64_t sequence_capacity(std::int64_t n_tokens) {
 }
 
 Blueprint::Blueprint(const ModelConfig& config, Backend& backend)
-    : dtype_(backend.compute_dtype()) {
+    : dtype_(backend.compute_dtype()), held_by_device_(backend.ledger().uses()) {
   CountedWeights weights;
   model_ = std::make_unique<Model>(config, weights, backend);
   n_parameters_ = weights.n_parameters();
@@ -33,6 +33,7 @@ std::vector<CategoryBytes> Blueprint::plan(std::int64_t n_tokens, std::int64_t c
   for (CategoryBytes& row : model_->sequence_bytes(std::min(chunk, capacity), capacity, dtype_)) {
     plan.push_back(std::move(row));
   }
+  for (const MemoryUse& use : held_by_device_) add_bytes(plan, use.category, use.live_bytes);
   plan.push_back({"logits", logit_rows * model_->config().vocab * dtype_bytes(DType::f32)});
   return plan;
 }

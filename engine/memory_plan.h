@@ -14,7 +14,8 @@ namespace sala {
 /// A sequence of n_tokens gets room for this many: requests of nearly equal length share one state.
 std::int64_t sequence_capacity(std::int64_t n_tokens);
 
-/// A model without weights, made from its config alone: it plans but cannot run.
+/// A model without weights, made from its config alone: it plans but cannot run. Made before
+/// anything is loaded: what the backend holds by then is its own and part of every plan.
 class Blueprint {
  public:
   Blueprint(const ModelConfig& config, Backend& backend);
@@ -28,6 +29,7 @@ class Blueprint {
 
  private:
   DType dtype_;
+  std::vector<MemoryUse> held_by_device_;  // before any model
   std::int64_t n_parameters_ = 0;
   std::int64_t n_tensors_ = 0;
   std::unique_ptr<Model> model_;

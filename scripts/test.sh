@@ -77,7 +77,7 @@ else
 fi
 
 if [[ $quick == no ]]; then
-  mapfile -t units < <(git ls-files --cached --others --exclude-standard -- '*.cpp')
+  mapfile -t units < <(git ls-files --cached --others --exclude-standard -- '*.cpp' ':!*/cuda/*')
   check clang-tidy scripts/tidy.sh build/ci "${units[@]}"
   start=$SECONDS
   if step cmake --preset asan && step cmake --build --preset asan -j "$(cores)"; then
@@ -87,8 +87,11 @@ if [[ $quick == no ]]; then
     record "build asan" FAILED $((SECONDS - start))
   fi
   if command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; then
-    check "configure cuda" cmake --preset cuda -DSALA_TESTS=OFF
-    check "build cuda" cmake --build --preset cuda --target sala -j "$(cores)"
+    check "configure cuda" cmake --preset cuda
+    check "build cuda" cmake --build --preset cuda -j "$(cores)"
+    suite "tests gpu" cuda
+    mapfile -t units < <(git ls-files --cached --others --exclude-standard -- '*/cuda/*.cpp')
+    check "clang-tidy cuda" scripts/tidy.sh build/cuda "${units[@]}"
   else
     skip "build cuda" "no nvcc was found"
   fi

@@ -29,12 +29,14 @@ class ReferenceModel {
   /// Logits of every position of one prompt.
   Rows logits(const std::vector<TokenId>& ids) const {
     const auto hidden = integer("hidden_size");
-    const double residual = number("scale_depth") / std::sqrt(number("num_hidden_layers"));
+    const bool scaled = config_.contains("scale_emb");
+    const double residual =
+        scaled ? number("scale_depth") / std::sqrt(number("num_hidden_layers")) : 1;
     Rows x;
     for (const TokenId id : ids) {
       const Row& table = weight("model.embed_tokens.weight");
       Row row(table.begin() + id * hidden, table.begin() + (id + 1) * hidden);
-      for (double& value : row) value *= number("scale_emb");
+      for (double& value : row) value *= scaled ? number("scale_emb") : 1;
       x.push_back(row);
     }
     const auto add = [&](const Rows& delta) {
@@ -53,7 +55,8 @@ class ReferenceModel {
     }
     Rows y = norm(x, "model.norm.weight");
     for (Row& row : y) {
-      for (double& value : row) value *= number("dim_model_base") / number("hidden_size");
+      for (double& value : row)
+        value *= !scaled ? 1 : number("dim_model_base") / number("hidden_size");
     }
     const bool tied = config_["tie_word_embeddings"].get<bool>();
     return project(y, tied ? "model.embed_tokens.weight" : "lm_head.weight");
@@ -167,6 +170,10 @@ class ReferenceModel {
     Rows q = project(x, prefix + "q_proj.weight");
     Rows k = project(x, prefix + "k_proj.weight");
     const Rows v = project(x, prefix + "v_proj.weight");
+    if (config_["model_type"] == "qwen3") {
+      q = norm(q, prefix + "q_norm.weight");
+      k = norm(k, prefix + "k_norm.weight");
+    }
     if (rope) {
       q = rotate(q);
       k = rotate(k);

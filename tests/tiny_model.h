@@ -50,8 +50,8 @@ inline void write_file(const std::filesystem::path& path, const std::string& tex
 }
 
 struct TinyOptions {
-  std::string family = "minicpm_sala";  // or minicpm4
-  /// Layers of minicpm_sala; minicpm4 takes as many softmax layers.
+  std::string family = "minicpm_sala";  // or minicpm4, qwen3
+  /// Layers of minicpm_sala; the others take as many softmax layers.
   std::vector<std::string> mixers = {"minicpm4", "lightning-attn", "lightning-attn", "minicpm4"};
   std::int64_t n_heads = 4;
   std::int64_t n_kv_heads = 2;
@@ -89,12 +89,12 @@ inline nlohmann::json tiny_config(const TinyOptions& options) {
                            {"vocab_size", options.vocab},
                            {"bos_token_id", 0},
                            {"eos_token_id", 1},
-                           {"scale_emb", 3},
-                           {"scale_depth", 1.4},
-                           {"dim_model_base", 16},
                            {"tie_word_embeddings", options.tied},
                            {"torch_dtype", "bfloat16"}};
-  if (options.sparse) {
+  if (options.family != "qwen3") {
+    config.update({{"scale_emb", 3}, {"scale_depth", 1.4}, {"dim_model_base", 16}});
+  }
+  if (options.sparse && options.family != "qwen3") {
     config["sparse_config"] = {{"kernel_size", 8},  {"kernel_stride", 4}, {"init_blocks", 1},
                                {"block_size", 16},  {"window_size", 32},  {"topk", 4},
                                {"use_nope", false}, {"dense_len", 128}};
@@ -145,6 +145,9 @@ inline std::map<std::string, std::pair<std::int64_t, std::int64_t>> tiny_shapes(
       shapes[layer + "self_attn.o_norm.weight"] = {1, q};
     } else if (options.family == "minicpm_sala") {
       shapes[layer + "self_attn.o_gate.weight"] = {q, options.hidden};
+    } else if (options.family == "qwen3") {
+      shapes[layer + "self_attn.q_norm.weight"] = {1, options.head_dim};
+      shapes[layer + "self_attn.k_norm.weight"] = {1, options.head_dim};
     }
   }
   return shapes;

@@ -70,10 +70,16 @@ class AttentionLayer {
   virtual std::unique_ptr<LayerState> new_state(std::int64_t max_tokens) const = 0;
   /// Scratch that forward() takes at most, in bytes.
   virtual std::int64_t scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens) const = 0;
-  /// Mixes the next x.rows tokens with the past held in `state`, then extends it.
-  /// x, out: (n_tokens, hidden); out must not alias x.
-  virtual void forward(TensorView x, LayerState& state, TensorView out,
+  /// Mixes the next x.rows tokens with the past held in `state`, then extends it: adds scale times
+  /// the mixed rows to `out`, the residual stream. x, out: (n_tokens, hidden), never the same
+  /// memory. On a device that records (see Backend::record) a call of one row behind the prompt may
+  /// depend on neither its position, which it reads from the device, nor prefill_end: the recorded
+  /// work serves every later position of every request.
+  virtual void forward(TensorView x, LayerState& state, float scale, TensorView out,
                        ExecutionContext& context) const = 0;
+  /// Accounts for one token whose work ran without forward(), by replaying a recorded call: extends
+  /// `state` and logs the route as forward() does. Only for devices that record.
+  virtual void replayed(LayerState& state, ExecutionContext& context) const;
 };
 
 /// One layer of a model's pattern: the kind's name, its own options, and where its weights are.

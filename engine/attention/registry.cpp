@@ -9,6 +9,14 @@
 #include "engine/attention/infllm_v2/infllm_v2.h"
 #include "engine/attention/lightning/lightning.h"
 #include "engine/base/error.h"
+#ifdef SALA_WITH_CUDA
+#include "engine/attention/dense/cuda/dense_cuda.h"
+#include "engine/attention/infllm_v2/cuda/infllm_v2_cuda.h"
+#include "engine/attention/lightning/cuda/lightning_cuda.h"
+#define SALA_CUDA_ONLY(make) make
+#else
+#define SALA_CUDA_ONLY(make) nullptr
+#endif
 
 namespace sala {
 
@@ -22,9 +30,9 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"dense", {make_dense_cpu, nullptr}},
-    {"infllm_v2", {make_infllm_v2_cpu, nullptr}},
-    {"lightning", {make_lightning_cpu, nullptr}},
+    {"dense", {make_dense_cpu, SALA_CUDA_ONLY(make_dense_cuda)}},
+    {"infllm_v2", {make_infllm_v2_cpu, SALA_CUDA_ONLY(make_infllm_v2_cuda)}},
+    {"lightning", {make_lightning_cpu, SALA_CUDA_ONLY(make_lightning_cuda)}},
 };
 
 }  // namespace

@@ -1,13 +1,54 @@
 // Table of devices, and what all backends share.
 // SPDX-License-Identifier: Apache-2.0
+#include <charconv>
+
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/cpu_backend.h"
 #include "engine/base/error.h"
+#ifdef SALA_WITH_CUDA
+#include "engine/backend/cuda/cuda_backend.h"
+#endif
 
 namespace sala {
+namespace {
+
+/// "auto" means the CPU until results of the GPU have been compared with it on real hardware.
+constexpr std::string_view kAutomaticDevice = "auto";
+
+/// The index in "cuda" or "cuda:<index>"; nothing for any other text.
+std::optional<int> cuda_index(std::string_view device) {
+  if (device == "cuda") return 0;
+  constexpr std::string_view kPrefix = "cuda:";
+  if (!device.starts_with(kPrefix)) return std::nullopt;
+  int index = 0;
+  const char* end = device.data() + device.size();
+  const auto [stop, error] = std::from_chars(device.data() + kPrefix.size(), end, index);
+  if (error != std::errc() || stop != end || index < 0) return std::nullopt;
+  return index;
+}
+
+}  // namespace
 
 const char* device_name(Device device) {
   return device == Device::cpu ? "cpu" : "cuda";
+}
+
+void Backend::matmul_each(TensorView x, std::span<const Product> products) {
+  for (const Product& product : products) matmul(x, product.weight, product.out);
+}
+
+void Backend::gated_matmul(TensorView x, TensorView gate, TensorView up, TensorView spare,
+                           TensorView out) {
+  matmul(x, gate, out);
+  matmul(x, up, spare);
+  silu_mul(out, spare, out);
+}
+
+void Backend::norm_rotary(TensorView x, TensorView weight, float eps, const Rotary& rotary,
+                          std::int64_t first_position) {
+  const TensorView heads = x.reshaped(rotary.head_dim);
+  rms_norm(heads, weight, eps, heads);
+  this->rotary(x, rotary, first_position);
 }
 
 Tensor make_tensor(Backend& backend, std::int64_t rows, std::int64_t cols, const char* category) {
@@ -19,9 +60,13 @@ Tensor make_tensor(Backend& backend, std::int64_t rows, std::int64_t cols, const
 
 std::unique_ptr<Backend> make_backend(const std::string& device, int threads) {
   if (threads < 0) throw Error("--threads", "expected 0 (all cores) or more, got {}", threads);
-  if (device == "cpu" || device == "auto") return make_cpu_backend(threads);
-  if (device == "cuda" || device.starts_with("cuda:")) {
+  if (device == "cpu" || device == kAutomaticDevice) return make_cpu_backend(threads);
+  if (const std::optional<int> index = cuda_index(device)) {
+#ifdef SALA_WITH_CUDA
+    return make_cuda_backend(*index);
+#else
     throw Error("--device", "'{}' is not in this build; try cpu", device);
+#endif
   }
   throw Error("--device", "unknown device '{}'; expected auto, cpu, cuda or cuda:<index>", device);
 }

@@ -54,8 +54,6 @@ class Suite {
          [](Backend& b, TensorView x, TensorView, TensorView y) { b.silu_mul(x, y, y); }},
         {"sigmoid_mul",
          [](Backend& b, TensorView x, TensorView, TensorView y) { b.sigmoid_mul(x, y); }},
-        {"add_scaled",
-         [](Backend& b, TensorView x, TensorView, TensorView y) { b.add_scaled(x, 0.1F, y); }},
         {"rotary", [](Backend& b, TensorView, TensorView, TensorView y) {
            b.rotary(y, {64, 1e4, false}, 0);
          }}};

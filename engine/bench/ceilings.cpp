@@ -28,9 +28,7 @@ double best_seconds(const Call& call) {
   return best;
 }
 
-}  // namespace
-
-Ceilings measure_ceilings(Backend& backend) {
+Ceilings measure_cpu(Backend& backend) {
   constexpr std::int64_t kSide = 2048;
   constexpr std::int64_t kCopied = 64 << 20;  // floats
   const int threads = backend.info().threads;
@@ -59,6 +57,42 @@ Ceilings measure_ceilings(Backend& backend) {
   });
   ceilings.copy_bytes_per_s = 2.0 * static_cast<double>(from.view.bytes()) / seconds;
   return ceilings;
+}
+
+/// By the backend's own operations, on random numbers: a GPU is faster on constant ones.
+Ceilings measure_device(Backend& backend) {
+  constexpr std::int64_t kSide = 8192;
+  constexpr std::int64_t kCopyRows = 65536;  // 1 GiB in bf16
+  Ceilings ceilings;
+  const auto random = [&](std::int64_t rows) {
+    Tensor tensor = make_tensor(backend, rows, kSide, "workspace");
+    backend.fill_uniform(tensor.view, 1, 1.0F);
+    return tensor;
+  };
+  {
+    const Tensor a = random(kSide);
+    const Tensor b = random(kSide);
+    const Tensor c = make_tensor(backend, kSide, kSide, "workspace");
+    const double seconds = best_seconds([&] {
+      backend.matmul(a.view, b.view, c.view);
+      backend.wait();
+    });
+    ceilings.gemm_flops_per_s = 2.0 * kSide * kSide * kSide / seconds;
+  }
+  const Tensor from = random(kCopyRows);
+  const Tensor to = make_tensor(backend, kCopyRows, kSide, "workspace");
+  const double seconds = best_seconds([&] {
+    backend.copy(from.view, to.view);
+    backend.wait();
+  });
+  ceilings.copy_bytes_per_s = 2.0 * static_cast<double>(from.view.bytes()) / seconds;
+  return ceilings;
+}
+
+}  // namespace
+
+Ceilings measure_ceilings(Backend& backend) {
+  return backend.device() == Device::cpu ? measure_cpu(backend) : measure_device(backend);
 }
 
 }  // namespace sala

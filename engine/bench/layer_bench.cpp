@@ -74,13 +74,15 @@ BenchLayer::BenchLayer(const std::string& kind, std::int64_t max_chunk, std::int
       state_((weight_bytes_ += backend.ledger().live_bytes(), layer_->new_state(max_tokens))),
       scratch_(backend, layer_->scratch_bytes(max_chunk, max_tokens)),
       x_(random_input(backend, max_chunk)),
-      out_(make_tensor(backend, max_chunk, kHidden, "activations")) {}
+      out_(make_tensor(backend, max_chunk, kHidden, "activations")) {
+  backend.fill_zero(out_.view);
+}
 
 Work BenchLayer::forward(std::int64_t n_tokens) {
   trace_.clear();
   route_.clear();
   ExecutionContext context{backend_, scratch_, trace_, route_, 0, 0};
-  layer_->forward(x_.view.row_range(0, n_tokens), *state_, out_.view.row_range(0, n_tokens),
+  layer_->forward(x_.view.row_range(0, n_tokens), *state_, 1.0F, out_.view.row_range(0, n_tokens),
                   context);
   Work work;
   for (const StageTime& stage : trace_.stages()) work.flops += stage.flops;
@@ -122,7 +124,7 @@ void check_kernels(Backend& backend) {
     RouteLog route;
     ExecutionContext context{backend, scratch, trace, route, 0, 0};
     std::vector<float> out(static_cast<std::size_t>(kTokens * kHidden));
-    layer->forward(x.view, *state, {out.data(), DType::f32, kTokens, kHidden}, context);
+    layer->forward(x.view, *state, 1.0F, {out.data(), DType::f32, kTokens, kHidden}, context);
     expect_close(kind, out,
                  spec.kind == "dense" ? dense_reference(spec, reference, input)
                  : spec.kind == "lightning"

@@ -27,13 +27,10 @@ void add_bytes(std::vector<CategoryBytes>& plan, const std::string& category, st
 
 Activations::Activations(Backend& backend, const ModelConfig& config, std::int64_t max_chunk)
     : x(make_tensor(backend, max_chunk, config.hidden, "activations")),
-      normed(make_tensor(backend, max_chunk, config.hidden, "activations")),
-      mixed(make_tensor(backend, max_chunk, config.hidden, "activations")),
-      gate(make_tensor(backend, max_chunk, config.intermediate, "activations")),
-      up(make_tensor(backend, max_chunk, config.intermediate, "activations")) {}
+      normed(make_tensor(backend, max_chunk, config.hidden, "activations")) {}
 
 std::int64_t Activations::bytes(const ModelConfig& config, std::int64_t max_chunk, DType dtype) {
-  return max_chunk * (3 * config.hidden + 2 * config.intermediate) * dtype_bytes(dtype);
+  return max_chunk * 2 * config.hidden * dtype_bytes(dtype);
 }
 
 void ModelState::clear() {
@@ -63,36 +60,32 @@ Block::Block(const ModelConfig& config, std::size_t layer, WeightSource& weights
 void Block::forward(TensorView x, LayerState& state, const Activations& work,
                     ExecutionContext& context) const {
   Backend& backend = context.backend;
-  const std::int64_t n = x.rows;
-  const TensorView normed = work.normed.view.row_range(0, n);
-  const TensorView mixed = work.mixed.view.row_range(0, n);
-  const TensorView gate = work.gate.view.row_range(0, n);
-  const TensorView up = work.up.view.row_range(0, n);
+  const TensorView normed = work.normed.view.row_range(0, x.rows);
   {
     const Span span(context.trace, "norm");
     backend.rms_norm(x, mixer_norm_.view, rms_norm_eps_, normed);
   }
-  mixer_->forward(normed, state, mixed, context);
+  mixer_->forward(normed, state, residual_scale_, x, context);
   {
     const Span span(context.trace, "norm");
-    backend.add_scaled(mixed, residual_scale_, x);
     backend.rms_norm(x, mlp_norm_.view, rms_norm_eps_, normed);
   }
+  const Workspace::Mark mark(context.scratch);
+  const TensorView inner = context.scratch.take(x.rows, gate_.view.rows);
   {
+    const Workspace::Mark spare_mark(context.scratch);
+    const TensorView spare = context.scratch.take(x.rows, gate_.view.rows);
     const Span span(context.trace, "mlp_gate_up", 2 * matmul_flops(normed, gate_.view));
-    backend.matmul(normed, gate_.view, gate);
-    backend.matmul(normed, up_.view, up);
+    backend.gated_matmul(normed, gate_.view, up_.view, spare, inner);
   }
-  {
-    const Span span(context.trace, "mlp_silu");
-    backend.silu_mul(gate, up, gate);
-  }
-  {
-    const Span span(context.trace, "mlp_down", matmul_flops(gate, down_.view));
-    backend.matmul(gate, down_.view, mixed);
-  }
-  const Span span(context.trace, "norm");
-  backend.add_scaled(mixed, residual_scale_, x);
+  const Span span(context.trace, "mlp_down", matmul_flops(inner, down_.view));
+  backend.matmul_add(inner, down_.view, residual_scale_, x);
+}
+
+std::int64_t Block::scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens,
+                                  DType dtype) const {
+  const std::int64_t mlp = 2 * (max_chunk * gate_.view.rows * dtype_bytes(dtype) + 64);
+  return std::max(mlp, mixer_->scratch_bytes(max_chunk, max_tokens));
 }
 
 Model::Model(ModelConfig config, WeightSource& weights, Backend& backend)
@@ -113,10 +106,11 @@ ModelState Model::new_state(std::int64_t max_tokens) const {
   return ModelState(std::move(layers));
 }
 
-std::int64_t Model::scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens) const {
+std::int64_t Model::scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens,
+                                  DType dtype) const {
   std::int64_t bytes = 0;
   for (const Block& block : blocks_) {
-    bytes = std::max(bytes, block.mixer().scratch_bytes(max_chunk, max_tokens));
+    bytes = std::max(bytes, block.scratch_bytes(max_chunk, max_tokens, dtype));
   }
   return bytes;
 }
@@ -130,22 +124,48 @@ std::vector<CategoryBytes> Model::sequence_bytes(std::int64_t max_chunk, std::in
     }
   }
   add_bytes(plan, "activations", Activations::bytes(config_, max_chunk, dtype));
-  add_bytes(plan, "workspace", scratch_bytes(max_chunk, max_tokens));
+  add_bytes(plan, "workspace", scratch_bytes(max_chunk, max_tokens, dtype));
   return plan;
 }
 
 TensorView Model::forward(std::span<const TokenId> ids, ModelState& state, const Activations& work,
                           ExecutionContext& context) const {
   const TensorView x = work.x.view.row_range(0, static_cast<std::int64_t>(ids.size()));
+  context.backend.set_position(state.length());
   {
     const Span span(context.trace, "embed");
     context.backend.embed(embedding_.view, ids, config_.scale_emb, x);
   }
+  run_blocks(x, state, work, context);
+  context.backend.set_position(state.length());
+  return x;
+}
+
+TensorView Model::step(ModelState& state, const Activations& work,
+                       ExecutionContext& context) const {
+  const TensorView x = work.x.view.row_range(0, 1);
+  {
+    const Span span(context.trace, "embed");
+    context.backend.embed_sampled(embedding_.view, config_.scale_emb, x);
+  }
+  run_blocks(x, state, work, context);
+  context.backend.advance_position();
+  return x;
+}
+
+void Model::replayed(ModelState& state, ExecutionContext& context) const {
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    context.layer = static_cast<int>(i);
+    blocks_[i].mixer().replayed(state.layer(i), context);
+  }
+}
+
+void Model::run_blocks(TensorView x, ModelState& state, const Activations& work,
+                       ExecutionContext& context) const {
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     context.layer = static_cast<int>(i);
     blocks_[i].forward(x, state.layer(i), work, context);
   }
-  return x;
 }
 
 void Model::head(TensorView hidden, TensorView logits, const Activations& work,
@@ -155,7 +175,7 @@ void Model::head(TensorView hidden, TensorView logits, const Activations& work,
   const TensorView& table = config_.tied ? embedding_.view : head_.view;
   const Span span(context.trace, "lm_head", matmul_flops(normed, table));
   backend.rms_norm(hidden, norm_.view, config_.rms_norm_eps, normed);
-  backend.scale(normed, 1 / config_.logit_divisor);
+  if (config_.logit_divisor != 1) backend.scale(normed, 1 / config_.logit_divisor);
   backend.matmul(normed, table, logits);
 }
 

@@ -19,9 +19,6 @@ struct Activations {
 
   Tensor x;       // (max_chunk, hidden), the residual stream
   Tensor normed;  // (max_chunk, hidden)
-  Tensor mixed;   // (max_chunk, hidden), what a mixer or an MLP adds
-  Tensor gate;    // (max_chunk, intermediate)
-  Tensor up;      // (max_chunk, intermediate)
 };
 
 /// Everything that a model remembers of one sequence.
@@ -46,6 +43,8 @@ class Block {
   /// x: (n_tokens, hidden), changed in place. work: room for at least n_tokens.
   void forward(TensorView x, LayerState& state, const Activations& work,
                ExecutionContext& context) const;
+  /// Scratch that forward() takes at most, in bytes.
+  std::int64_t scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens, DType dtype) const;
   const AttentionLayer& mixer() const { return *mixer_; }
 
  private:
@@ -67,7 +66,7 @@ class Model {
   const ModelConfig& config() const { return config_; }
   ModelState new_state(std::int64_t max_tokens) const;
   /// Scratch that forward() needs for chunks of up to max_chunk tokens, in bytes.
-  std::int64_t scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens) const;
+  std::int64_t scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens, DType dtype) const;
   /// What one sequence needs beyond the weights and logits, by ledger category.
   std::vector<CategoryBytes> sequence_bytes(std::int64_t max_chunk, std::int64_t max_tokens,
                                             DType dtype) const;
@@ -76,11 +75,19 @@ class Model {
   /// rows (ids.size(), hidden), a view of work.x that lasts until the next call.
   TensorView forward(std::span<const TokenId> ids, ModelState& state, const Activations& work,
                      ExecutionContext& context) const;
+  /// forward() of the one token that the backend sampled last. `state` is the one that ran last, so
+  /// that the backend knows its length.
+  TensorView step(ModelState& state, const Activations& work, ExecutionContext& context) const;
+  /// Accounts for a step() that ran by replaying a recorded one.
+  void replayed(ModelState& state, ExecutionContext& context) const;
   /// logits (n, vocab) of hidden rows (n, hidden) from forward(); overwrites work.normed.
   void head(TensorView hidden, TensorView logits, const Activations& work,
             ExecutionContext& context) const;
 
  private:
+  void run_blocks(TensorView x, ModelState& state, const Activations& work,
+                  ExecutionContext& context) const;
+
   ModelConfig config_;
   std::vector<Block> blocks_;
   Tensor embedding_;  // (vocab, hidden)

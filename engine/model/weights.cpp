@@ -9,19 +9,11 @@
 #include <cstring>
 #include <vector>
 
-#include "engine/base/bf16.h"
 #include "engine/base/error.h"
+#include "engine/base/splitmix.h"
 
 namespace sala {
 namespace {
-
-/// One step of SplitMix64: a bijection that looks random. Source: Steele et al., OOPSLA 2014.
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15U;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31);
-}
 
 std::uint64_t hash_name(const std::string& name) {
   std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
@@ -77,26 +69,14 @@ void FileWeights::check_all_used() const {
 }
 
 Tensor RandomWeights::load(const std::string& name, std::int64_t rows, std::int64_t cols) {
+  if (name.ends_with("norm.weight")) {
+    std::vector<float> ones(static_cast<std::size_t>(rows * cols), 1.0F);
+    return backend_.upload({ones.data(), DType::f32, rows, cols}, "weights");
+  }
   Tensor tensor = make_tensor(backend_, rows, cols, "weights");
-  const bool is_norm = name.ends_with("norm.weight");
   // Uniform in [-a, a) has standard deviation a / sqrt(3).
   const float half_width = std::sqrt(3.0F / static_cast<float>(cols));
-  const std::uint64_t stream = mix(seed_ ^ hash_name(name));
-  const auto value = [&](std::int64_t i) {
-    const std::uint64_t bits = mix(stream + static_cast<std::uint64_t>(i)) >> 40;  // 24 bits
-    return (static_cast<float>(bits) * 0x1p-23F - 1.0F) * half_width;
-  };
-  // Block by block, so that no second copy of a large matrix is ever held.
-  const std::int64_t block_rows = std::clamp<std::int64_t>((1 << 22) / cols, 1, rows);
-  std::vector<std::uint16_t> block(static_cast<std::size_t>(block_rows * cols));
-  for (std::int64_t first = 0; first < rows; first += block_rows) {
-    const std::int64_t n_rows = std::min(block_rows, rows - first);
-    for (std::int64_t i = 0; i < n_rows * cols; ++i) {
-      block[static_cast<std::size_t>(i)] = f32_to_bf16(is_norm ? 1.0F : value(first * cols + i));
-    }
-    const Tensor part = backend_.upload({block.data(), DType::bf16, n_rows, cols}, "weights");
-    backend_.copy(part.view, tensor.view.row_range(first, n_rows));
-  }
+  backend_.fill_uniform(tensor.view, splitmix64(seed_ ^ hash_name(name)), half_width);
   return tensor;
 }
 

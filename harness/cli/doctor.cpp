@@ -75,8 +75,9 @@ void check_devices(Findings& findings) {
       const Ceilings ceilings = measure_ceilings(*backend);
       findings.push_back(
           {fmt::format("{}_ceilings", device),
-           fmt::format("{:.0f} GFLOP/s fp32 matrix product, {:.1f} GB/s copy",
-                       ceilings.gemm_flops_per_s / 1e9, ceilings.copy_bytes_per_s / 1e9),
+           fmt::format("{:.0f} GFLOP/s {} matrix product, {:.1f} GB/s copy",
+                       ceilings.gemm_flops_per_s / 1e9, dtype_name(backend->compute_dtype()),
+                       ceilings.copy_bytes_per_s / 1e9),
            ""});
     } catch (const Error& error) {
       findings.push_back({device, "not available", error.what()});

@@ -38,7 +38,7 @@ std::int64_t bytes_of(const std::vector<CategoryBytes>& plan,
 
 /// A plan for n_tokens in the dtype that a device computes in.
 std::vector<CategoryBytes> plan_in(DType dtype, const Blueprint& blueprint, std::int64_t n_tokens) {
-  const auto plan = blueprint.plan(n_tokens, kDefaultChunk, 1);
+  const auto plan = blueprint.plan(n_tokens, default_chunk(Device::cpu), 1);
   return dtype == DType::bf16 ? in_bf16(plan) : plan;
 }
 
@@ -108,7 +108,7 @@ Json describe(const InspectFlags& flags) {
 
 void print_memory(const Json& model, const char* dtype, const char* where) {
   fmt::print("\nPredicted memory, weights and caches in {} ({}), chunk {}\n{:>8} {:>12}", dtype,
-             where, kDefaultChunk, "tokens", "total");
+             where, default_chunk(Device::cpu), "tokens", "total");
   bool has_header = false;
   for (const Json& row : model["memory"]) {
     if (row["compute_dtype"] != dtype) continue;

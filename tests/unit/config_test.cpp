@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -58,6 +59,26 @@ TEST_F(Config, minicpm_sala_9b_has_the_published_size) {
   EXPECT_EQ((cache(2 << 20) - cache(1 << 20)) >> 20, 8512);
 }
 
+TEST_F(Config, qwen3_8b_has_the_published_size) {
+  const json preset = json::parse(read_text_file(data_dir() / "configs/qwen3-8b/config.json"));
+  const ModelConfig config = read(preset);
+  const auto backend = make_backend("cpu", 1);
+  const Blueprint blueprint(config, *backend);
+  EXPECT_EQ(blueprint.n_parameters(), 8'190'735'360);
+  EXPECT_FALSE(config.is_hybrid());
+  EXPECT_EQ(config.residual_scale, 1);
+  EXPECT_EQ(config.logit_divisor, 1);
+  EXPECT_EQ(config.layers[35].options["rope"]["theta"], 1e6);
+  EXPECT_EQ(config.layers[35].options["qk_norm"], true);
+  const auto cache = [&](std::int64_t n_tokens) {
+    const auto plan = in_bf16(blueprint.plan(n_tokens, 1024, 1));
+    return std::find_if(plan.begin(), plan.end(),
+                        [](const CategoryBytes& row) { return row.category == "kv_full"; })
+        ->bytes;
+  };
+  EXPECT_EQ((cache(2 << 20) - cache(1 << 20)) >> 20, 147'456);
+}
+
 TEST_F(Config, layers_get_the_options_of_their_kind) {
   const ModelConfig config = read(sala_9b());
   ASSERT_EQ(config.layers.size(), 32U);
@@ -91,7 +112,7 @@ TEST_F(Config, attention_dense_replaces_sparse_layers_only) {
 }
 
 TEST_F(Config, every_structural_field_is_required) {
-  for (const char* family : {"minicpm_sala", "minicpm4"}) {
+  for (const char* family : {"minicpm_sala", "minicpm4", "qwen3"}) {
     TinyOptions options;
     options.family = family;
     const json config = tiny_config(options);
@@ -108,6 +129,7 @@ TEST_F(Config, every_structural_field_is_required) {
         expect_refused(without, {"'" + field + "'"});
       }
     }
+    if (!config.contains("sparse_config")) continue;
     for (const auto& [field, value] : config["sparse_config"].items()) {
       json without = config;
       without["sparse_config"].erase(field);
@@ -131,6 +153,10 @@ TEST_F(Config, wrong_types_and_values_name_the_field) {
   expect_refused(with("attention_bias", true), {"'attention_bias'"});
   expect_refused(with("attention_dropout", 0.1), {"'attention_dropout'"});
   expect_refused(with("rope_scaling", {{"rope_type", "longrope"}}), {"'rope_scaling'", "longrope"});
+  TinyOptions sliding;
+  sliding.family = "qwen3";
+  sliding.changes["use_sliding_window"] = true;
+  expect_refused(tiny_config(sliding), {"'use_sliding_window'"});
   expect_refused(with("num_key_value_heads", 3), {"'num_key_value_heads'", "divide"});
   expect_refused(with("lightning_nh", 3), {"'lightning_nkv'", "divide"});
   expect_refused(with("lightning_head_dim", 8), {"'lightning_head_dim'", "head_dim"});

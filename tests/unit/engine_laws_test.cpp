@@ -7,7 +7,7 @@
 #include <random>
 
 #include "engine/engine.h"
-#include "engine/loaded_model.h"
+#include "tests/piecewise_model.h"
 #include "tests/tiny_model.h"
 
 namespace sala::testing {
@@ -48,54 +48,6 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
 
 // Logits are of size 3; fp32 sums in another order measured 5e-6.
 constexpr double kTolerance = 1e-4;
-
-/// Logits of every position when the prompt goes through the model in the given pieces.
-class PiecewiseModel {
- public:
-  explicit PiecewiseModel(const EngineOptions& options, std::int64_t max_tokens)
-      : loaded_(load_model(options)),
-        max_tokens_(max_tokens),
-        work_(*loaded_.backend, loaded_.config, max_tokens),
-        scratch_(*loaded_.backend, loaded_.model->scratch_bytes(max_tokens, max_tokens)),
-        logits_(make_tensor(*loaded_.backend, max_tokens, loaded_.config.vocab, "logits")) {}
-
-  ModelState new_state() const { return loaded_.model->new_state(max_tokens_); }
-
-  /// prefill_end: tokens in context when the prefill of the request ends.
-  std::vector<float> forward(std::span<const TokenId> ids, ModelState& state,
-                             std::int64_t prefill_end) {
-    ExecutionContext context{*loaded_.backend, scratch_, trace_, route_, 0, prefill_end};
-    const TensorView hidden = loaded_.model->forward(ids, state, work_, context);
-    const TensorView logits = logits_.view.row_range(0, hidden.rows);
-    loaded_.model->head(hidden, logits, work_, context);
-    std::vector<float> host(static_cast<std::size_t>(logits.size()));
-    loaded_.backend->download(logits, host);
-    return host;
-  }
-
-  std::vector<float> forward_in_pieces(std::span<const TokenId> ids,
-                                       const std::vector<std::size_t>& pieces) {
-    ModelState state = new_state();
-    std::vector<float> all;
-    std::size_t first = 0;
-    for (const std::size_t n : pieces) {
-      const auto part =
-          forward(ids.subspan(first, n), state, static_cast<std::int64_t>(ids.size()));
-      all.insert(all.end(), part.begin(), part.end());
-      first += n;
-    }
-    return all;
-  }
-
- private:
-  LoadedModel loaded_;
-  std::int64_t max_tokens_;
-  Activations work_;
-  Workspace scratch_;
-  Tensor logits_;
-  Trace trace_;
-  RouteLog route_;
-};
 
 std::vector<std::size_t> random_pieces(std::size_t total, std::mt19937_64& random) {
   std::vector<std::size_t> pieces;
@@ -156,6 +108,20 @@ TEST_F(EngineLaws, decode_equals_prefill_when_the_rule_sees_only_the_row) {
     }
     EXPECT_LT(largest_difference(stepped, prefill), kTolerance) << settings.begin()->first;
   }
+}
+
+TEST_F(EngineLaws, a_step_gives_the_bits_of_a_call_with_its_token) {
+  PiecewiseModel model(options(), 256);
+  const auto ids = random_ids(140, kVocab, 6);
+  ModelState called = model.new_state();
+  ModelState stepped = model.new_state();
+  model.forward(std::span(ids).first(120), called, 120);
+  model.forward(std::span(ids).first(120), stepped, 120);
+  for (std::size_t t = 120; t < ids.size(); ++t) {
+    const auto expected = model.forward({&ids[t], 1}, called, 120);
+    EXPECT_EQ(model.step(ids[t], stepped, 120), expected) << t;
+  }
+  EXPECT_EQ(stepped.length(), 140);
 }
 
 TEST_F(EngineLaws, dense_rule_of_the_request_sees_the_prompt_length) {

@@ -105,6 +105,13 @@ TEST(EngineReference, minicpm4_equals_double_precision_model) {
   EXPECT_LT(engine_error(options, 130), kTolerance) << "dense";
 }
 
+TEST(EngineReference, qwen3_equals_double_precision_model) {
+  TinyOptions options;
+  options.family = "qwen3";
+  options.changes["rope_theta"] = 1e6;
+  EXPECT_LT(engine_error(options, 130), kTolerance);
+}
+
 TEST(EngineReference, every_weight_dtype_equals_double_precision_model) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     TinyOptions options;

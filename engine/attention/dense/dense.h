@@ -33,8 +33,10 @@ class SoftmaxProjections {
   /// first_position on.
   void project(TensorView x, std::int64_t first_position, TensorView q, TensorView k, TensorView v,
                ExecutionContext& context) const;
-  /// out = o_proj of `attended`, gated when the layer has a gate; overwrites `attended`.
-  void finish(TensorView x, TensorView attended, TensorView out, ExecutionContext& context) const;
+  /// Adds scale * o_proj of `attended`, gated when the layer has a gate, to `out`; overwrites
+  /// `attended`.
+  void finish(TensorView x, TensorView attended, float scale, TensorView out,
+              ExecutionContext& context) const;
   /// Scratch of finish().
   std::int64_t scratch_bytes(std::int64_t n_tokens) const;
 

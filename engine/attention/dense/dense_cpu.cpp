@@ -61,7 +61,7 @@ class DenseCpu final : public AttentionLayer {
                          projections_.scratch_bytes(max_chunk)});
   }
 
-  void forward(TensorView x, LayerState& state, TensorView out,
+  void forward(TensorView x, LayerState& state, float scale, TensorView out,
                ExecutionContext& context) const override {
     auto* dense = dynamic_cast<DenseState*>(&state);
     SALA_CHECK(dense != nullptr, "a layer runs on the states it made");
@@ -78,7 +78,7 @@ class DenseCpu final : public AttentionLayer {
       append_cpu(dense->cache, k, v, backend_.info().threads);
     }
     attend_cpu(heads, dense->cache, q, nullptr, context);
-    projections_.finish(x, q, out, context);
+    projections_.finish(x, q, scale, out, context);
 
     std::int64_t blocks = 0;
     for (std::int64_t t = start; t < start + x.rows; ++t) blocks += t / kBlock + 1;

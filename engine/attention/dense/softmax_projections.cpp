@@ -1,5 +1,7 @@
 // What surrounds softmax attention, on any device.
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
+
 #include "engine/attention/dense/dense.h"
 
 namespace sala {
@@ -33,25 +35,26 @@ void SoftmaxProjections::project(TensorView x, std::int64_t first_position, Tens
   Backend& backend = context.backend;
   {
     const Span span(context.trace, "qkv", product_flops(x, q.cols + k.cols + v.cols));
-    backend.matmul(x, q_.view, q);
-    backend.matmul(x, k_.view, k);
-    backend.matmul(x, v_.view, v);
+    backend.matmul_each(x,
+                        std::array{Product{q_.view, q}, Product{k_.view, k}, Product{v_.view, v}});
   }
   if (!heads_.qk_norm && !heads_.rope) return;
   const Span span(context.trace, "norm_rope");
-  if (heads_.qk_norm) {
-    const TensorView q_heads = q.reshaped(heads_.head_dim);
-    const TensorView k_heads = k.reshaped(heads_.head_dim);
-    backend.rms_norm(q_heads, q_norm_->view, heads_.rms_norm_eps, q_heads);
-    backend.rms_norm(k_heads, k_norm_->view, heads_.rms_norm_eps, k_heads);
-  }
-  if (heads_.rope) {
-    backend.rotary(q, heads_.rotary(), first_position);
-    backend.rotary(k, heads_.rotary(), first_position);
-  }
+  const auto norm_rotate = [&](TensorView heads, const std::optional<Tensor>& norm) {
+    if (norm && heads_.rope) {
+      backend.norm_rotary(heads, norm->view, heads_.rms_norm_eps, heads_.rotary(), first_position);
+    } else if (norm) {
+      const TensorView rows = heads.reshaped(heads_.head_dim);
+      backend.rms_norm(rows, norm->view, heads_.rms_norm_eps, rows);
+    } else {
+      backend.rotary(heads, heads_.rotary(), first_position);
+    }
+  };
+  norm_rotate(q, q_norm_);
+  norm_rotate(k, k_norm_);
 }
 
-void SoftmaxProjections::finish(TensorView x, TensorView attended, TensorView out,
+void SoftmaxProjections::finish(TensorView x, TensorView attended, float scale, TensorView out,
                                 ExecutionContext& context) const {
   Backend& backend = context.backend;
   if (gate_) {
@@ -62,7 +65,7 @@ void SoftmaxProjections::finish(TensorView x, TensorView attended, TensorView ou
     backend.sigmoid_mul(gate, attended);
   }
   const Span span(context.trace, "out_proj", product_flops(attended, out.cols));
-  backend.matmul(attended, o_.view, out);
+  backend.matmul_add(attended, o_.view, scale, out);
 }
 
 std::int64_t SoftmaxProjections::scratch_bytes(std::int64_t n_tokens) const {

@@ -42,7 +42,7 @@ class InfllmV2Cpu final : public AttentionLayer {
     return q + std::max({kv, attend, projections_.scratch_bytes(max_chunk)});
   }
 
-  void forward(TensorView x, LayerState& state, TensorView out,
+  void forward(TensorView x, LayerState& state, float scale, TensorView out,
                ExecutionContext& context) const override {
     auto* own = dynamic_cast<InfllmV2State*>(&state);
     SALA_CHECK(own != nullptr, "a layer runs on the states it made");
@@ -60,7 +60,7 @@ class InfllmV2Cpu final : public AttentionLayer {
       own->keys.append_cpu(k, start, backend_.info().threads);
     }
     attend(*own, q, context);
-    projections_.finish(x, q, out, context);
+    projections_.finish(x, q, scale, out, context);
   }
 
  private:

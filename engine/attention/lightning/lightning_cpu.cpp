@@ -134,7 +134,7 @@ class LightningCpu final : public AttentionLayer {
     return q + std::max(kv + scan, gate_ ? q : 0);
   }
 
-  void forward(TensorView x, LayerState& state, TensorView out,
+  void forward(TensorView x, LayerState& state, float scale, TensorView out,
                ExecutionContext& context) const override {
     auto* own = dynamic_cast<LightningState*>(&state);
     SALA_CHECK(own != nullptr, "a layer runs on the states it made");
@@ -148,7 +148,7 @@ class LightningCpu final : public AttentionLayer {
       project(x, own->length(), q, k, v, context);
       scan(q, k, v, *own, context);
     }
-    finish(x, q, out, context);
+    finish(x, q, scale, out, context);
     context.route.add(context.layer, context.trace.phase(), "linear",
                       x.rows >= kLeastProducts ? "lightning_chunk_cpu" : "lightning_recurrent_cpu",
                       0, 0);
@@ -214,7 +214,8 @@ class LightningCpu final : public AttentionLayer {
     state.extend(q.rows);
   }
 
-  void finish(TensorView x, TensorView mixed, TensorView out, ExecutionContext& context) const {
+  void finish(TensorView x, TensorView mixed, float scale, TensorView out,
+              ExecutionContext& context) const {
     if (o_norm_) {
       const Span span(context.trace, "out_norm");
       backend_.rms_norm(mixed, o_norm_->view, config_.heads.rms_norm_eps, mixed);
@@ -227,7 +228,7 @@ class LightningCpu final : public AttentionLayer {
       backend_.sigmoid_mul(gate, mixed);
     }
     const Span span(context.trace, "out_proj", product_flops(mixed, out.cols));
-    backend_.matmul(mixed, o_.view, out);
+    backend_.matmul_add(mixed, o_.view, scale, out);
   }
 
   Backend& backend_;

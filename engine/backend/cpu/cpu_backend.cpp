@@ -5,13 +5,16 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "engine/backend/cpu/machine.h"
 #include "engine/backend/cpu/parallel.h"
 #include "engine/backend/cpu/vector_math.h"
 #include "engine/backend/cpu/weight_product.h"
+#include "engine/base/bf16.h"
 #include "engine/base/error.h"
+#include "engine/base/splitmix.h"
 #include "engine/tensor/convert.h"
 
 namespace sala {
@@ -70,6 +73,15 @@ class CpuBackend final : public Backend {
     std::memset(x.data, 0, static_cast<std::size_t>(x.bytes()));
   }
 
+  void fill_uniform(TensorView x, std::uint64_t stream, float half_width) override {
+    parallel_ranges(info_.threads, x.size(), 1, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t i = first; i < first + count; ++i) {
+        x.f32()[i] =
+            round_to_bf16(uniform_value(stream + static_cast<std::uint64_t>(i), half_width));
+      }
+    });
+  }
+
   void copy(TensorView from, TensorView to) override {
     check_same(from, to);
     std::memcpy(to.data, from.data, static_cast<std::size_t>(from.bytes()));
@@ -97,21 +109,15 @@ class CpuBackend final : public Backend {
   }
 
   void matmul(TensorView x, TensorView weight, TensorView out) override {
-    SALA_CHECK(x.cols == weight.cols && out.rows == x.rows && out.cols == weight.rows,
-               "shapes of a product agree");
-    const double elements = static_cast<double>(weight.size() + x.size() + out.size());
-    const double flops = 2.0 * static_cast<double>(x.rows) * static_cast<double>(weight.size());
-    const bool is_small = elements + flops / kFlopsPerElement < kLeastParallelWork;
     const FlushToZero flush;
-    const LibraryThreads library(is_small ? 1 : info_.threads);
+    const LibraryThreads library(product_threads(x, weight, out));
     product_.run(x.rows, x.cols, weight.rows, x.f32(), weight.f32(), out.f32());
   }
 
-  void add_scaled(TensorView x, float scale, TensorView out) override {
-    check_same(x, out);
-    elementwise(x.size(), [&](std::int64_t i, std::int64_t n) {
-      add_scaled_row(x.f32() + i, scale, out.f32() + i, n);
-    });
+  void matmul_add(TensorView x, TensorView weight, float scale, TensorView out) override {
+    const FlushToZero flush;
+    const LibraryThreads library(product_threads(x, weight, out));
+    product_.run_add(x.rows, x.cols, weight.rows, x.f32(), weight.f32(), scale, out.f32());
   }
 
   void silu_mul(TensorView gate, TensorView up, TensorView out) override {
@@ -152,7 +158,44 @@ class CpuBackend final : public Backend {
     });
   }
 
+  void sample_greedy(TensorView logits, bool round) override {
+    SALA_CHECK(logits.rows == 1, "one row is sampled");
+    TokenId best = 0;
+    float top = -std::numeric_limits<float>::infinity();
+    bool is_finite = true;
+    for (std::int64_t i = 0; i < logits.cols; ++i) {
+      const float logit = round ? round_to_bf16(logits.f32()[i]) : logits.f32()[i];
+      is_finite &= std::isfinite(logit);
+      if (logit > top) {
+        top = logit;
+        best = static_cast<TokenId>(i);
+      }
+    }
+    sampled_ = best;
+    sampled_is_finite_ = is_finite;
+  }
+
+  std::optional<TokenId> sampled() override {
+    if (!sampled_is_finite_) return std::nullopt;
+    return sampled_;
+  }
+
+  void set_sampled(TokenId id) override { sampled_ = id; }
+
+  void embed_sampled(TensorView table, float scale, TensorView out) override {
+    embed(table, {&sampled_, 1}, scale, out);
+  }
+
  private:
+  /// Threads that a product deserves.
+  int product_threads(TensorView x, TensorView weight, TensorView out) const {
+    SALA_CHECK(x.cols == weight.cols && out.rows == x.rows && out.cols == weight.rows,
+               "shapes of a product agree");
+    const double elements = static_cast<double>(weight.size() + x.size() + out.size());
+    const double flops = 2.0 * static_cast<double>(x.rows) * static_cast<double>(weight.size());
+    return elements + flops / kFlopsPerElement < kLeastParallelWork ? 1 : info_.threads;
+  }
+
   template <typename Body>
   void elementwise(std::int64_t size, const Body& body) {
     parallel_ranges(info_.threads, size, 1, body);
@@ -160,6 +203,8 @@ class CpuBackend final : public Backend {
 
   DeviceInfo info_;
   WeightProduct product_;
+  TokenId sampled_ = 0;
+  bool sampled_is_finite_ = true;
 };
 
 }  // namespace

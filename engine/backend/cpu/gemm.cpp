@@ -14,9 +14,9 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::i
   SALA_CHECK(status == dnnl_success, "sgemm takes every valid shape");
 }
 
-void gemm_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, const float* b,
-                     float* c) {
-  const dnnl_status_t status = dnnl_sgemm('N', 'T', m, n, k, 1.0F, a, k, b, k, 0.0F, c, n);
+void gemm_transposed(std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const float* a,
+                     const float* b, float beta, float* c) {
+  const dnnl_status_t status = dnnl_sgemm('N', 'T', m, n, k, alpha, a, k, b, k, beta, c, n);
   SALA_CHECK(status == dnnl_success, "sgemm takes every valid shape");
 }
 

@@ -10,8 +10,8 @@ namespace sala {
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
           const float* b, std::int64_t ldb, float beta, float* c, std::int64_t ldc);
 
-/// c (m, n) = a (m, k) · bᵀ with b (n, k), all contiguous.
-void gemm_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, const float* b,
-                     float* c);
+/// c (m, n) = alpha * a (m, k) · bᵀ + beta * c with b (n, k), all contiguous.
+void gemm_transposed(std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const float* a,
+                     const float* b, float beta, float* c);
 
 }  // namespace sala

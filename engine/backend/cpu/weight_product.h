@@ -21,9 +21,14 @@ class WeightProduct {
   /// which must be the same at every call.
   void run(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x,
            const float* weight, float* y);
+  /// y += scale * x · weightᵀ.
+  void run_add(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x,
+               const float* weight, float scale, float* y);
 
  private:
   struct Routines;
+  void run_slices(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x,
+                  const float* weight, float alpha, float beta, float* y);
   std::unique_ptr<Routines> routines_;
 };
 

@@ -110,16 +110,10 @@ std::vector<TokenId> read_token_ids(ConfigReader& reader, const std::string& fie
   return ids;
 }
 
-void read_minicpm_shell(ConfigReader& reader, ModelConfig& config) {
+void read_shell(ConfigReader& reader, ModelConfig& config) {
   config.hidden = reader.positive("hidden_size");
   config.intermediate = reader.positive("intermediate_size");
   config.vocab = reader.positive("vocab_size");
-  const std::int64_t n_layers = reader.positive("num_hidden_layers");
-  config.scale_emb = static_cast<float>(reader.number("scale_emb"));
-  config.residual_scale =
-      static_cast<float>(reader.number("scale_depth") / std::sqrt(static_cast<double>(n_layers)));
-  config.logit_divisor =
-      static_cast<float>(static_cast<double>(config.hidden) / reader.number("dim_model_base"));
   config.rms_norm_eps = static_cast<float>(reader.number("rms_norm_eps"));
   config.tied = reader.boolean("tie_word_embeddings");
 
@@ -133,9 +127,19 @@ void read_minicpm_shell(ConfigReader& reader, ModelConfig& config) {
   reader.only("mlp_bias", false, "projections have no bias");
   reader.only("attention_dropout", 0.0, "there is no dropout in inference");
   reader.ignore({"_attn_implementation", "_name_or_path", "architectures", "auto_map", "dtype",
-                 "initializer_range", "max_position_embeddings", "model_type", "mup_denominator",
-                 "pad_token_id", "pretraining_tp", "shift_labels", "torch_dtype",
-                 "transformers_version", "unk_token_id", "use_cache"});
+                 "initializer_range", "max_position_embeddings", "model_type", "pad_token_id",
+                 "pretraining_tp", "torch_dtype", "transformers_version", "unk_token_id",
+                 "use_cache"});
+}
+
+void read_minicpm_shell(ConfigReader& reader, ModelConfig& config) {
+  read_shell(reader, config);
+  const auto n_layers = static_cast<double>(reader.positive("num_hidden_layers"));
+  config.scale_emb = static_cast<float>(reader.number("scale_emb"));
+  config.residual_scale = static_cast<float>(reader.number("scale_depth") / std::sqrt(n_layers));
+  config.logit_divisor =
+      static_cast<float>(static_cast<double>(config.hidden) / reader.number("dim_model_base"));
+  reader.ignore({"mup_denominator", "shift_labels"});
 }
 
 json head_options(ConfigReader& reader, const char* n_heads, const char* n_kv_heads,

@@ -47,7 +47,10 @@ class ConfigReader {
 /// Token ids of a field that holds one id, a list of ids or null.
 std::vector<TokenId> read_token_ids(ConfigReader& reader, const std::string& field);
 
-/// Sizes, norms, token ids and muP factors that the MiniCPM families share; reads no layers.
+/// Sizes, norms and token ids that every family has under the same names; reads no layers.
+void read_shell(ConfigReader& reader, ModelConfig& config);
+
+/// read_shell() with the muP factors of the MiniCPM families.
 void read_minicpm_shell(ConfigReader& reader, ModelConfig& config);
 
 /// The part of a softmax or linear layer's options that says how heads are laid out.

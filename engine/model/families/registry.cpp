@@ -9,6 +9,7 @@ namespace sala {
 
 void read_minicpm4(ConfigReader&, const Settings&, ModelConfig&);
 void read_minicpm_sala(ConfigReader&, const Settings&, ModelConfig&);
+void read_qwen3(ConfigReader&, const Settings&, ModelConfig&);
 
 namespace {
 
@@ -16,6 +17,7 @@ constexpr Family kFamilies[] = {
     {"minicpm", "MiniCPMForCausalLM", read_minicpm4},
     {"minicpm4", "MiniCPM4ForCausalLM", read_minicpm4},
     {"minicpm_sala", "MiniCPMSALAForCausalLM", read_minicpm_sala},
+    {"qwen3", "Qwen3ForCausalLM", read_qwen3},
 };
 
 }  // namespace

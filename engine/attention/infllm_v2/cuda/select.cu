@@ -1,0 +1,200 @@
+// Picks the best-scored blocks of a row, whose scores a CTA holds in registers.
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/attention/infllm_v2/cuda/select.h"
+#include "engine/backend/cuda/device/warp.cuh"
+
+namespace sala::cuda::infllm_v2 {
+
+namespace {
+
+// Scores are bf16 and not negative, so their 15 bits order like integers. Two share a register,
+// with the unused sign bits set: subtracting a threshold leaves the sign where a score reaches it.
+constexpr std::uint32_t kSigns = 0x80008000U;
+
+/// One 16-byte piece of a row: the scores of eight blocks.
+struct Piece {
+  std::uint32_t pair[4];
+};
+
+__device__ __forceinline__ std::uint32_t reaching(std::uint32_t pair, std::uint32_t threshold) {
+  return (pair - threshold * 0x10001U) & kSigns;
+}
+
+/// Bit i tells whether the i-th score of the piece reaches the threshold.
+__device__ __forceinline__ unsigned char reaching_bits(const Piece& piece,
+                                                       std::uint32_t threshold) {
+  std::uint32_t bits = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const std::uint32_t signs = reaching(piece.pair[i], threshold);
+    bits |= (signs >> 15 & 1U) << (2 * i) | signs >> 31 << (2 * i + 1);
+  }
+  return static_cast<unsigned char>(bits);
+}
+
+/// Sum over the CTA. `sums`: shared, one int a warp, not in use by a call that others may still be
+/// in; alternating between two arrays is enough.
+template <int kThreads>
+__device__ __forceinline__ int cta_sum(int x, int* sums) {
+  x = static_cast<int>(__reduce_add_sync(kWarp, static_cast<unsigned>(x)));
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = x;
+  __syncthreads();
+  int total = 0;
+#pragma unroll
+  for (int i = 0; i < kThreads / 32; ++i) total += sums[i];
+  return total;
+}
+
+/// Sum over the threads before this one, and over all of them in `total`.
+template <int kThreads>
+__device__ __forceinline__ int cta_prefix(int x, int* sums, int& total) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  int inclusive = x;
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const int before = __shfl_up_sync(kWarp, inclusive, step);
+    if (lane >= step) inclusive += before;
+  }
+  if (lane == 31) sums[threadIdx.x / 32] = inclusive;
+  __syncthreads();
+  int prefix = inclusive - x;
+  total = 0;
+#pragma unroll
+  for (int i = 0; i < kThreads / 32; ++i) {
+    if (i < static_cast<int>(threadIdx.x) / 32) prefix += sums[i];
+    total += sums[i];
+  }
+  return prefix;
+}
+
+/// Largest threshold that at least n_slots scores reach, found bit by bit; any set of n_slots
+/// scores that does not depend on the order of equal ones lies above it.
+template <int kThreads, int kPieces>
+__device__ __forceinline__ std::uint32_t find_threshold(const Piece (&pieces)[kPieces],
+                                                        std::int64_t n_slots,
+                                                        int (&sums)[2][kThreads / 32]) {
+  std::uint32_t threshold = 0;
+  for (int bit = 14; bit >= 0; --bit) {
+    const std::uint32_t candidate = threshold | 1U << bit;
+    std::uint32_t counts = 0;  // of lower and upper halves
+#pragma unroll
+    for (const Piece& piece : pieces) {
+#pragma unroll
+      for (const std::uint32_t pair : piece.pair) counts += reaching(pair, candidate) >> 15;
+    }
+    const int mine = static_cast<int>((counts & 0xffffU) + (counts >> 16));
+    const int total = cta_sum<kThreads>(mine, sums[bit % 2]);
+    if (total >= n_slots) threshold = candidate;
+    if (total == n_slots) break;
+  }
+  return threshold;
+}
+
+template <int kThreads, int kPieces>
+__global__ void __launch_bounds__(kThreads) select_kernel(const SelectParams p) {
+  constexpr int kWords = kPieces / 4;  // of the mask, a thread
+  __shared__ int sums[2][kThreads / 32];
+  __shared__ union {
+    unsigned char bytes[kThreads * kPieces];
+    std::uint32_t words[kThreads * kWords];
+  } above, equal;
+  const std::int64_t row = blockIdx.x;
+  const std::int64_t head = blockIdx.y;
+  const std::int64_t t = p.position != nullptr ? *p.position : p.start + row;
+  if (p.position != nullptr && t < p.ranked_begin) return;
+  const std::int64_t off = t / kBlock;
+  const std::int64_t begin = p.shape.init_blocks;
+  const std::int64_t end = p.shape.candidates_end(off);
+  const std::int64_t list = row * p.shape.n_kv_heads + head;
+
+  Piece pieces[kPieces];
+  const auto* scores = reinterpret_cast<const uint4*>(p.scores + list * p.score_stride);
+#pragma unroll
+  for (int i = 0; i < kPieces; ++i) {
+    const int index = i * kThreads + static_cast<int>(threadIdx.x);
+    const uint4 loaded = index * 8 < end ? scores[index] : uint4{};
+    const std::uint32_t pairs[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      // A zero score reaches no threshold but zero.
+      const std::int64_t block = index * 8 + j * 2;
+      const std::uint32_t ranked =
+          (block >= begin ? 0xffffU : 0U) | (block + 1 >= begin ? 0xffff0000U : 0U);
+      pieces[i].pair[j] = (pairs[j] & ranked) | kSigns;
+    }
+  }
+
+  const std::int64_t n_slots = p.shape.slots();
+  const std::uint32_t threshold =
+      n_slots == 0 ? 0x7fffU : find_threshold<kThreads, kPieces>(pieces, n_slots, sums);
+#pragma unroll
+  for (int i = 0; i < kPieces; ++i) {
+    const int index = i * kThreads + static_cast<int>(threadIdx.x);
+    const unsigned char greater = reaching_bits(pieces[i], threshold + 1);
+    above.bytes[index] = greater;
+    equal.bytes[index] = reaching_bits(pieces[i], threshold) & ~greater;
+  }
+  __syncthreads();
+
+  // Each thread goes on with neighbouring words, so that threads are in the order of blocks.
+  std::uint32_t ties[kWords];
+  int n_ties = 0;
+  int n_above = 0;
+#pragma unroll
+  for (int i = 0; i < kWords; ++i) {
+    const int word = static_cast<int>(threadIdx.x) * kWords + i;
+    ties[i] = equal.words[word] & bits_between(word, begin, end);
+    n_ties += __popc(ties[i]);
+    n_above += __popc(above.words[word]);
+  }
+  const int n_taken = cta_sum<kThreads>(n_above, sums[0]);
+  int total_ties;
+  const int ties_before = cta_prefix<kThreads>(n_ties, sums[1], total_ties);
+  int left = static_cast<int>(n_slots) - n_taken - ties_before;
+#pragma unroll
+  for (int i = 0; i < kWords; ++i) {
+    const int word = static_cast<int>(threadIdx.x) * kWords + i;
+    const std::uint32_t forced = bits_between(word, 0, begin) | bits_between(word, end, off + 1);
+    const int n = __popc(ties[i]);
+    const std::uint32_t kept = left >= n ? ties[i] : lowest_bits(ties[i], left);
+    if (word < mask_words(off)) {
+      p.masks[list * p.mask_stride + word] = above.words[word] | kept | forced;
+    }
+    left -= n;
+  }
+}
+
+/// For rows of up to kThreads * kPieces * 8 blocks.
+template <int kThreads, int kPieces>
+cudaError_t launch(const SelectParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(p.n_tokens), static_cast<unsigned>(p.shape.n_kv_heads));
+  select_kernel<kThreads, kPieces><<<grid, kThreads, 0, stream>>>(p);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+cudaError_t launch_select(const SelectParams& p, cudaStream_t stream) {
+  if (p.score_stride % 8 != 0 || p.score_stride > kMostBlocks) return cudaErrorInvalidValue;
+  if (p.position != nullptr) return launch<512, 8>(p, stream);
+  const std::int64_t last = (p.start + p.n_tokens - 1) / kBlock;
+  if (p.start / kBlock < p.shape.n_selected() || p.mask_stride < mask_words(last) ||
+      last >= kMostBlocks) {
+    return cudaErrorInvalidValue;
+  }
+  if (last < 128 * 4 * 8) return launch<128, 4>(p, stream);
+  if (last < 128 * 16 * 8) return launch<128, 16>(p, stream);
+  return launch<256, 16>(p, stream);
+}
+
+Cost select_cost(const SelectParams& p) {
+  double blocks = 0;
+  double words = 0;
+  for (std::int64_t t = p.start; t < p.start + p.n_tokens; ++t) {
+    blocks += static_cast<double>(p.shape.candidates_end(t / kBlock));
+    words += static_cast<double>(mask_words(t / kBlock));
+  }
+  return {0, static_cast<double>(p.shape.n_kv_heads) * (2 * blocks + 4 * words)};
+}
+
+}  // namespace sala::cuda::infllm_v2

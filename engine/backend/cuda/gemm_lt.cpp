@@ -1,0 +1,142 @@
+// The library thinks column-major: our out = x · Wᵀ is its outᵀ = W · xᵀ, with W transposed as it
+// is stored, the layout that its fastest routines take.
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/gemm_lt.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <memory>
+
+#include "engine/backend/cuda/cuda_error.h"
+#include "engine/base/error.h"
+
+namespace sala {
+namespace {
+
+constexpr int kCandidates = 16;
+
+std::uint32_t alignment_of(std::uintptr_t address) {
+  constexpr std::uintptr_t kMost = 256;
+  return static_cast<std::uint32_t>(std::min(address & (~address + 1), kMost));
+}
+
+struct Event {
+  Event() { SALA_CUDA(cudaEventCreate(&event)); }
+  ~Event() { cudaEventDestroy(event); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  cudaEvent_t event = nullptr;
+};
+
+template <typename T>
+void set_preference(cublasLtMatmulPreferenceOpaque_t& preference,
+                    cublasLtMatmulPreferenceAttributes_t attribute, T value) {
+  SALA_CUBLAS(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof(value)));
+}
+
+}  // namespace
+
+struct GemmLt::Call {
+  TensorView x, weight, out;
+  float alpha, beta;
+};
+
+GemmLt::GemmLt(void* workspace, cudaStream_t stream) : workspace_(workspace), stream_(stream) {
+  SALA_CUBLAS(cublasLtCreate(&handle_));
+  SALA_CUBLAS(cublasLtMatmulDescInit(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+  const cublasOperation_t transposed = CUBLAS_OP_T;
+  SALA_CUBLAS(cublasLtMatmulDescSetAttribute(&operation_, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                             sizeof(transposed)));
+}
+
+GemmLt::~GemmLt() {
+  cublasLtDestroy(handle_);
+}
+
+void GemmLt::run(TensorView x, TensorView weight, float alpha, float beta, TensorView out) {
+  SALA_CHECK(x.cols == weight.cols && out.rows == x.rows && out.cols == weight.rows,
+             "shapes of a product agree");
+  SALA_CHECK(x.dtype == DType::bf16 && weight.dtype == DType::bf16, "operands are bf16");
+  const Call call{x, weight, out, alpha, beta};
+  Plan& plan = plan_for(call);
+  SALA_CUBLAS(launch(call, plan, plan.algorithm));
+}
+
+cublasStatus_t GemmLt::launch(const Call& call, Plan& plan, const cublasLtMatmulAlgo_t& algorithm) {
+  return cublasLtMatmul(handle_, &operation_, &call.alpha, call.weight.data, &plan.weight,
+                        call.x.data, &plan.x, &call.beta, call.out.data, &plan.out, call.out.data,
+                        &plan.out, &algorithm, workspace_,
+                        static_cast<std::size_t>(kWorkspaceBytes), stream_);
+}
+
+GemmLt::Plan& GemmLt::plan_for(const Call& call) {
+  const std::uint32_t alignment =
+      std::min({alignment_of(reinterpret_cast<std::uintptr_t>(call.x.data)),
+                alignment_of(reinterpret_cast<std::uintptr_t>(call.weight.data)),
+                alignment_of(reinterpret_cast<std::uintptr_t>(call.out.data))});
+  const Key key{call.x.rows,    call.x.cols,    call.weight.rows,
+                call.out.dtype, call.beta == 0, alignment};
+  if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
+
+  Plan plan;
+  const auto layout = [](cublasLtMatrixLayoutOpaque_t& to, TensorView view) {
+    const cudaDataType_t type = view.dtype == DType::f32 ? CUDA_R_32F : CUDA_R_16BF;
+    SALA_CUBLAS(cublasLtMatrixLayoutInit(&to, type, static_cast<std::uint64_t>(view.cols),
+                                         static_cast<std::uint64_t>(view.rows), view.cols));
+  };
+  layout(plan.x, call.x);
+  layout(plan.weight, call.weight);
+  layout(plan.out, call.out);
+
+  cublasLtMatmulPreferenceOpaque_t preference;
+  SALA_CUBLAS(cublasLtMatmulPreferenceInit(&preference));
+  set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                 static_cast<std::uint64_t>(kWorkspaceBytes));
+  // The residual stream is added to in place: partial sums must not go through it.
+  set_preference(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                 static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  for (const auto attribute :
+       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+    set_preference(preference, attribute, alignment);
+  }
+  std::array<cublasLtMatmulHeuristicResult_t, kCandidates> candidates;
+  int n = 0;
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+      handle_, &operation_, &plan.weight, &plan.x, &plan.out, &plan.out, &preference,
+      is_tuning_ ? kCandidates : 1, candidates.data(), &n);
+  if (status != CUBLAS_STATUS_SUCCESS || n == 0) {
+    throw Error("cuBLASLt", "has no routine for a product of {} rows, {} inputs, {} outputs ({})",
+                call.x.rows, call.x.cols, call.weight.rows, cublasLtGetStatusName(status));
+  }
+  plan.algorithm = is_tuning_ ? fastest(call, plan, candidates.data(), n) : candidates.front().algo;
+  return plans_.emplace(key, plan).first->second;
+}
+
+/// The first candidate, in the library's order, that is within a hundredth of the best: noise
+/// should not choose between equals.
+cublasLtMatmulAlgo_t GemmLt::fastest(const Call& call, Plan& plan,
+                                     const cublasLtMatmulHeuristicResult_t* candidates, int n) {
+  constexpr int kRuns = 3;
+  constexpr float kEqual = 1.01F;
+  const Event begin;
+  const Event end;
+  std::array<float, kCandidates> times;
+  times.fill(std::numeric_limits<float>::infinity());
+  for (int i = 0; i < n; ++i) {
+    // A routine that refuses is no candidate; the first run of one loads it.
+    if (launch(call, plan, candidates[i].algo) != CUBLAS_STATUS_SUCCESS) continue;
+    SALA_CUDA(cudaEventRecord(begin.event, stream_));
+    for (int k = 0; k < kRuns; ++k) SALA_CUBLAS(launch(call, plan, candidates[i].algo));
+    SALA_CUDA(cudaEventRecord(end.event, stream_));
+    SALA_CUDA(cudaEventSynchronize(end.event));
+    SALA_CUDA(cudaEventElapsedTime(&times[static_cast<std::size_t>(i)], begin.event, end.event));
+  }
+  const float best = *std::min_element(times.begin(), times.end());
+  const auto chosen =
+      std::find_if(times.begin(), times.end(), [&](float time) { return time <= best * kEqual; });
+  return candidates[chosen - times.begin()].algo;
+}
+
+}  // namespace sala

@@ -1,0 +1,372 @@
+// Attention over chosen blocks on the GPU against fp64, and what hidden keys must not do.
+// SPDX-License-Identifier: Apache-2.0
+#include <functional>
+#include <random>
+
+#include "tests/kernel/cuda/infllm_v2_fixture.h"
+
+namespace sala::testing {
+namespace {
+
+using Blocks = std::vector<std::int32_t>;
+/// Blocks that the row at t reads for one KV head; only asked for ranked rows.
+using Choice = std::function<Blocks(std::int64_t t, std::int64_t head)>;
+
+/// One call over rows [start, start + n) and what it gave.
+struct Call {
+  std::vector<float> q;      // (n, q_dim)
+  std::vector<float> out;    // the same
+  std::int64_t n_alone = 0;  // tiles that were left to the launch over single rows
+};
+
+class InfllmV2Attend : public DeviceTest {
+ protected:
+  /// Masks (n, n_kv_heads, words) of the rows at `start` on; those of rows that are not ranked stay
+  /// poisoned.
+  static std::vector<std::uint32_t> masks(const kernels::Shape& shape, std::int64_t start,
+                                          std::int64_t n, std::int64_t words,
+                                          std::int64_t ranked_begin, const Choice& choice) {
+    std::vector<std::uint32_t> all(static_cast<std::size_t>(n * shape.n_kv_heads * words),
+                                   0xffffffffU);
+    for (std::int64_t list = 0; list < n * shape.n_kv_heads; ++list) {
+      const std::int64_t t = start + list / shape.n_kv_heads;
+      if (t < ranked_begin) continue;
+      const auto mask = mask_of(choice(t, list % shape.n_kv_heads), kernels::mask_words(t / 64));
+      std::copy(mask.begin(), mask.end(), all.begin() + list * words);
+    }
+    return all;
+  }
+
+  Call attend(DeviceSequence& sequence, std::int64_t start, std::int64_t n,
+              std::int64_t ranked_begin = kernels::kNever, const Choice& choice = {}) {
+    const kernels::Shape& shape = sequence.shape;
+    const std::int64_t words = kernels::mask_words((start + n - 1) / kernels::kBlock);
+    const bool ranked = start + n > ranked_begin;
+    Call call;
+    call.q = random_rows(n, shape.q_dim(), static_cast<std::uint64_t>(1000 + start), 2.0F);
+    DeviceBuffer<std::uint32_t> mask(ranked ? masks(shape, start, n, words, ranked_begin, choice)
+                                            : std::vector<std::uint32_t>(1));
+    DeviceBuffer<std::int32_t> alone(shape.n_kv_heads * kernels::attend_tiles(start, n));
+    call.out = run_twice([&] {
+      DeviceBuffer<Bf16Bits> q(to_bf16(call.q));
+      SALA_CUDA(kernels::launch_attend({.q = bf16(q),
+                                        .out = bf16(q),
+                                        .cache = sequence.cache(),
+                                        .shape = shape,
+                                        .masks = ranked ? mask.data() : nullptr,
+                                        .mask_stride = words,
+                                        .start = start,
+                                        .n_tokens = n,
+                                        .ranked_begin = ranked_begin,
+                                        .alone = ranked ? alone.data() : nullptr},
+                                       stream()));
+      sync();
+      q.expect_guards_intact();
+      return from_bf16(q.download());
+    });
+    alone.expect_guards_intact();
+    for (const std::int32_t flag : alone.download()) call.n_alone += flag == 1 ? 1 : 0;
+    return call;
+  }
+
+  /// The row at t through the kernels of a step.
+  std::vector<float> step(DeviceSequence& sequence, const std::vector<float>& q, std::int64_t t,
+                          std::int64_t ranked_begin = kernels::kNever, const Choice& choice = {}) {
+    const kernels::Shape& shape = sequence.shape;
+    const std::int64_t words = kernels::mask_words(t / kernels::kBlock);
+    DeviceBuffer<std::uint32_t> mask(t < ranked_begin
+                                         ? std::vector<std::uint32_t>(4)
+                                         : masks(shape, t, 1, words, ranked_begin, choice));
+    const DeviceBuffer<std::int32_t> position(std::vector{static_cast<std::int32_t>(t)});
+    return run_twice([&] {
+      DeviceBuffer<Bf16Bits> row(to_bf16(q));
+      DeviceBuffer<unsigned char> partials(kernels::attend_step_workspace_bytes(shape));
+      SALA_CUDA(kernels::launch_attend_step({.row = {.q = bf16(row),
+                                                     .out = bf16(row),
+                                                     .cache = sequence.cache(),
+                                                     .shape = shape,
+                                                     .masks = mask.data(),
+                                                     .mask_stride = words,
+                                                     .n_tokens = 1,
+                                                     .ranked_begin = ranked_begin},
+                                             .position = position.data(),
+                                             .partials = reinterpret_cast<float*>(partials.data())},
+                                            stream()));
+      sync();
+      row.expect_guards_intact();
+      partials.expect_guards_intact();
+      return from_bf16(row.download());
+    });
+  }
+
+  /// Rows that are `every` apart.
+  static void expect_reference(const DeviceSequence& sequence, const Call& call, std::int64_t start,
+                               std::int64_t ranked_begin, const Choice& choice,
+                               std::int64_t every = 1) {
+    const kernels::Shape& shape = sequence.shape;
+    const std::int64_t group = shape.group * shape.head_dim;
+    std::vector<float> actual;
+    std::vector<double> expected;
+    for (std::int64_t r = 0; r * shape.q_dim() < static_cast<std::int64_t>(call.q.size());
+         r += every) {
+      for (std::int64_t head = 0; head < shape.n_kv_heads; ++head) {
+        const std::int64_t first = r * shape.q_dim() + head * group;
+        const std::int64_t t = start + r;
+        const auto row = reference_attention(sequence, call.q.data() + first, t, head,
+                                             t < ranked_begin ? all_blocks(t) : choice(t, head));
+        expected.insert(expected.end(), row.begin(), row.end());
+        actual.insert(actual.end(), call.out.begin() + first, call.out.begin() + first + group);
+      }
+    }
+    expect_within(actual, expected, tolerance::kAttentionOutput);
+  }
+};
+
+/// The forced blocks of a row and `ranked` besides.
+Blocks with_forced(const kernels::Shape& shape, std::int64_t t, Blocks ranked) {
+  const auto off = static_cast<std::int32_t>(t / kernels::kBlock);
+  for (std::int32_t b = 0; b < shape.init_blocks; ++b) ranked.push_back(b);
+  for (auto b = static_cast<std::int32_t>(off - shape.local_blocks); b <= off; ++b) {
+    ranked.push_back(b);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  return ranked;
+}
+
+/// slots() blocks drawn from the candidates with the seed.
+Blocks random_choice(const kernels::Shape& shape, std::int64_t t, std::uint64_t seed) {
+  Blocks candidates;
+  for (auto b = static_cast<std::int32_t>(shape.init_blocks);
+       b < shape.candidates_end(t / kernels::kBlock); ++b) {
+    candidates.push_back(b);
+  }
+  std::mt19937_64 random(seed);
+  std::shuffle(candidates.begin(), candidates.end(), random);
+  candidates.resize(static_cast<std::size_t>(shape.slots()));
+  return with_forced(shape, t, candidates);
+}
+
+TEST_F(InfllmV2Attend, dense_rows_equal_reference_at_every_length) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    DeviceSequence sequence(small_shape(head_dim), 140, stream());
+    std::int64_t held = 0;
+    for (const std::int64_t n : {1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129}) {
+      SCOPED_TRACE(n);
+      sequence.append(held, n);
+      held = n;
+      expect_reference(sequence, attend(sequence, 0, n), 0, kernels::kNever, {});
+      const std::int64_t start = n / 3;  // with history
+      expect_reference(sequence, attend(sequence, start, n - start), start, kernels::kNever, {});
+    }
+  }
+}
+
+TEST_F(InfllmV2Attend, dense_rows_equal_reference_for_every_group) {
+  for (const std::int64_t group : {1, 2, 5, 8, 15}) {
+    SCOPED_TRACE(group);
+    DeviceSequence sequence(small_shape(64, group), 100, stream());
+    sequence.append(0, 100);
+    expect_reference(sequence, attend(sequence, 37, 63), 37, kernels::kNever, {});
+    const Call whole = attend(sequence, 99, 1);
+    Call one{whole.q, step(sequence, whole.q, 99), 0};
+    expect_reference(sequence, one, 99, kernels::kNever, {});
+  }
+}
+
+TEST_F(InfllmV2Attend, chosen_blocks_equal_reference_however_tiles_overlap) {
+  kernels::Shape shape = small_shape(64);
+  shape.topk = 10;  // 8 ranked slots, 12 blocks in all
+  const std::int64_t start = 2003;
+  const std::int64_t n = 61;
+  DeviceSequence sequence(shape, start + n, stream());
+  sequence.append(0, start + n);
+  const std::int64_t tiles = kernels::attend_tiles(start, n) * shape.n_kv_heads;
+  struct Case {
+    const char* name;
+    Choice choice;
+    std::int64_t least_alone, most_alone;
+  };
+  const Case cases[] = {
+      {"identical",
+       [&](std::int64_t t, std::int64_t head) {
+         return random_choice(shape, t, static_cast<std::uint64_t>(t / 64 * 2 + head));
+       },
+       0, 0},
+      {"drifting",
+       [&](std::int64_t t, std::int64_t) {
+         Blocks blocks;
+         for (int i = 0; i < 8; ++i) {
+           blocks.push_back(static_cast<std::int32_t>(1 + (t % 8 + i) % 16));
+         }
+         return with_forced(shape, t, blocks);
+       },
+       0, 0},
+      {"random",
+       [&](std::int64_t t, std::int64_t head) {
+         return random_choice(shape, t, static_cast<std::uint64_t>(t * 2 + head));
+       },
+       0, tiles},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    const Call call = attend(sequence, start, n, first_ranked(shape), one.choice);
+    EXPECT_GE(call.n_alone, one.least_alone);
+    EXPECT_LE(call.n_alone, one.most_alone);
+    expect_reference(sequence, call, start, first_ranked(shape), one.choice);
+  }
+}
+
+TEST_F(InfllmV2Attend, rows_with_nothing_in_common_are_done_alone) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    kernels::Shape shape = small_shape(head_dim);
+    shape.topk = 10;
+    const std::int64_t start = 5003;
+    const std::int64_t n = 30;
+    DeviceSequence sequence(shape, start + n, stream());
+    sequence.append(0, start + n);
+    const Choice disjoint = [&](std::int64_t t, std::int64_t) {
+      Blocks blocks;
+      for (int i = 0; i < 8; ++i) blocks.push_back(static_cast<std::int32_t>(1 + t % 8 * 8 + i));
+      return with_forced(shape, t, blocks);
+    };
+    const Call call = attend(sequence, start, n, first_ranked(shape), disjoint);
+    EXPECT_GT(call.n_alone, 0);
+    expect_reference(sequence, call, start, first_ranked(shape), disjoint);
+  }
+}
+
+TEST_F(InfllmV2Attend, a_tile_may_hold_dense_and_ranked_rows) {
+  const kernels::Shape shape = small_shape(64);
+  DeviceSequence sequence(shape, 700, stream());
+  sequence.append(0, 700);
+  const Choice choice = [&](std::int64_t t, std::int64_t head) {
+    return random_choice(shape, t, static_cast<std::uint64_t>(t / 16 * 2 + head));
+  };
+  for (const std::int64_t ranked_begin : {640, 643, 647, 651, 699}) {
+    SCOPED_TRACE(ranked_begin);
+    const Call call = attend(sequence, 633, 67, ranked_begin, choice);
+    expect_reference(sequence, call, 633, ranked_begin, choice);
+  }
+}
+
+TEST_F(InfllmV2Attend, all_blocks_chosen_equals_dense) {
+  kernels::Shape shape = small_shape(128);
+  DeviceSequence sequence(shape, 450, stream());
+  sequence.append(0, 450);
+  const Call dense = attend(sequence, 384, 66);
+  const auto all = [](std::int64_t t, std::int64_t) { return all_blocks(t); };
+  const Call chosen = attend(sequence, 384, 66, 384, all);
+  // The order of blocks differs, and with it the rounding.
+  expect_within(chosen.out, dense.out, tolerance::kAttentionOutput);
+}
+
+TEST_F(InfllmV2Attend, equals_reference_at_the_sizes_of_the_model) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    const kernels::Shape shape = model_shape(head_dim);
+    const Choice choice = [&](std::int64_t t, std::int64_t head) {
+      return random_choice(shape, t, static_cast<std::uint64_t>(t / 16 * 2 + head));
+    };
+    for (const auto& [start, end] :
+         {std::pair{2040, 2049}, {6136, 6145}, {6205, 6212}, {8185, 8193}}) {
+      SCOPED_TRACE(end);
+      DeviceSequence sequence(shape, end, stream());
+      sequence.append(0, end);
+      const Call call = attend(sequence, start, end - start, first_ranked(shape), choice);
+      expect_reference(sequence, call, start, first_ranked(shape), choice, 3);
+    }
+  }
+}
+
+TEST_F(InfllmV2Attend, blocks_that_were_not_chosen_do_not_leak) {
+  const kernels::Shape shape = small_shape(64);
+  DeviceSequence sequence(shape, 520, stream());
+  const Choice choice = [&](std::int64_t t, std::int64_t) { return with_forced(shape, t, {1, 3}); };
+  sequence.append(0, 520);
+  const Call clean = attend(sequence, 500, 20, 384, choice);
+  std::vector<Bf16Bits> k = sequence.k.download();
+  std::vector<Bf16Bits> v = sequence.v.download();
+  for (std::int64_t head = 0; head < shape.n_kv_heads; ++head) {
+    for (std::int64_t i = 2 * 64 * 64; i < 3 * 64 * 64; ++i) {                  // block 2
+      k[static_cast<std::size_t>(head * sequence.capacity * 64 + i)] = 0x7fc0;  // NaN
+      v[static_cast<std::size_t>(head * sequence.capacity * 64 + i)] = 0x7fc0;
+    }
+  }
+  sequence.k.upload(k);
+  sequence.v.upload(v);
+  EXPECT_EQ(attend(sequence, 500, 20, 384, choice).out, clean.out);
+  const std::vector<float> q(clean.q.begin() + 10 * shape.q_dim(),
+                             clean.q.begin() + 11 * shape.q_dim());
+  for (const float value : step(sequence, q, 510, 384, choice)) EXPECT_TRUE(std::isfinite(value));
+}
+
+TEST_F(InfllmV2Attend, rows_beyond_the_end_of_the_cache_do_not_leak) {
+  // The cache is poisoned where nothing was written: NaN there times a weight of zero is NaN.
+  for (const std::int64_t head_dim : {64, 128}) {
+    DeviceSequence sequence(small_shape(head_dim), 64, stream());
+    sequence.append(0, 3);
+    expect_reference(sequence, attend(sequence, 0, 3), 0, kernels::kNever, {});
+    const std::vector<float> q = random_rows(1, sequence.shape.q_dim(), 2);
+    const Call one{q, step(sequence, q, 2), 0};
+    expect_reference(sequence, one, 2, kernels::kNever, {});
+  }
+}
+
+TEST_F(InfllmV2Attend, a_later_key_does_not_move_earlier_rows) {
+  DeviceSequence sequence(small_shape(64), 128, stream());
+  sequence.append(0, 128);
+  const Call before = attend(sequence, 90, 38);
+  const std::int64_t row = sequence.shape.kv_dim();
+  for (std::int64_t c = 0; c < row; ++c) {
+    sequence.keys[static_cast<std::size_t>(100 * row + c)] = 100.0F;
+    sequence.values[static_cast<std::size_t>(100 * row + c)] = 1e3F;
+  }
+  sequence.append(100, 101);
+  const Call after = attend(sequence, 90, 38);
+  const std::int64_t unmoved = 10 * sequence.shape.q_dim();
+  EXPECT_TRUE(std::equal(before.out.begin(), before.out.begin() + unmoved, after.out.begin()));
+  EXPECT_FALSE(
+      std::equal(before.out.begin() + unmoved, before.out.end(), after.out.begin() + unmoved));
+}
+
+TEST_F(InfllmV2Attend, large_scores_do_not_overflow) {
+  kernels::Shape shape = small_shape(64);
+  shape.scale = 50.0F;
+  DeviceSequence sequence(shape, 200, stream());
+  sequence.append(0, 200);
+  const Call call = attend(sequence, 128, 72);
+  for (const float value : call.out) ASSERT_TRUE(std::isfinite(value));
+}
+
+TEST_F(InfllmV2Attend, dense_rows_do_not_depend_on_the_cut_of_the_prompt) {
+  DeviceSequence sequence(small_shape(64), 300, stream());
+  sequence.append(0, 300);
+  const Call whole = attend(sequence, 200, 100);
+  // The same queries: they are drawn from the start of the call.
+  for (const std::int64_t n : {1, 8, 9, 63}) {
+    const Call part = attend(sequence, 200, n);
+    EXPECT_TRUE(std::equal(part.out.begin(), part.out.end(), whole.out.begin())) << n;
+  }
+}
+
+TEST_F(InfllmV2Attend, a_step_equals_reference) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    const kernels::Shape shape = small_shape(head_dim);
+    DeviceSequence sequence(shape, 3000, stream());
+    sequence.append(0, 3000);
+    const Choice choice = [&](std::int64_t t, std::int64_t head) {
+      return random_choice(shape, t, static_cast<std::uint64_t>(t * 2 + head));
+    };
+    for (const std::int64_t t : {0, 15, 63, 64, 383, 384, 1023, 2048, 2999}) {
+      SCOPED_TRACE(t);
+      const std::vector<float> q =
+          random_rows(1, shape.q_dim(), static_cast<std::uint64_t>(t), 2.0F);
+      const Call dense{q, step(sequence, q, t), 0};
+      expect_reference(sequence, dense, t, kernels::kNever, {});
+      const Call chosen{q, step(sequence, q, t, 384, choice), 0};
+      expect_reference(sequence, chosen, t, 384, choice);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sala::testing
