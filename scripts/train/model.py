@@ -168,6 +168,45 @@ def select_blocks(q, k, sparse):
     return chosen
 
 
+def selection_loss(q, k, rows, sparse):
+    """How far block selection is from where dense attention looks; its only gradient.
+
+    q (B, heads, L, d), k (B, groups, L, d), rows (B, R): the rows to look at. Per row and KV head, the
+    cross-entropy between the attention mass of the blocks (summed over the group's heads, no gradient)
+    and their selection scores as shares of the candidates' sum. Candidates are the blocks behind the
+    first that end at least one block before the row's own. Returns the mean over rows and heads.
+    """
+    batch, heads, length, d = q.shape
+    groups, n_rows = k.shape[1], rows.shape[1]
+    block, stride, kernel = (sparse[name] for name in ("block_size", "kernel_stride", "kernel_size"))
+    n_blocks = -(-length // block)
+    q = q.gather(2, rows[:, None, :, None].expand(-1, heads, -1, d)).float() / math.sqrt(d)
+    q = q.view(batch, groups, -1, d)  # the heads of a group below each other
+    k = k.float()
+    t = rows[:, None, None, :, None]
+
+    def scores(keys, ends):
+        """(B, groups, heads of a group, R, keys); windows that are not complete get none of the share."""
+        s = torch.matmul(q, keys.transpose(-1, -2)).view(batch, groups, -1, n_rows, keys.shape[2])
+        return s.masked_fill(ends > t + 1, -1e30)  # finite: -inf has no gradient through logsumexp
+
+    positions = torch.arange(length, device=q.device)
+    blocks = torch.arange(n_blocks, device=q.device)
+    candidate = (blocks >= 1) & (blocks + 1 < rows[:, None, :, None] // block)
+    with torch.no_grad():
+        mass = scores(k, positions + 1).softmax(-1).sum(2)
+        mass = F.pad(mass, (0, n_blocks * block - length)).unflatten(-1, (n_blocks, block)).sum(-1)
+        mass = mass * candidate
+    k1, k2 = window_means(k, kernel, stride), window_means(k, 4 * kernel, 4 * stride)
+    s2 = scores(k2, 4 * (torch.arange(k2.shape[2], device=q.device) * stride + kernel))
+    s1 = scores(k1, torch.arange(k1.shape[2], device=q.device) * stride + kernel)
+    share = torch.logsumexp(s1 - s2.logsumexp(-1, keepdim=True), 2)  # log of the summed heads, (B, groups, R, windows)
+    share = F.pad(share, (1, 4 * n_blocks + 4 - share.shape[-1]), value=-1e30)
+    share = F.max_pool1d(share.flatten(0, 2)[:, None], 5, 4)[:, 0, :n_blocks].view(mass.shape)
+    share = share.masked_fill(~candidate, -1e30).log_softmax(-1)
+    return -(mass * share.clamp(min=-100)).sum() / (batch * heads * n_rows)
+
+
 def sparse_attention(q, k, v, sparse):
     """Attention of every row over the keys of its selected blocks; shapes as in softmax_attention."""
     length, block = q.shape[2], sparse["block_size"]
@@ -286,6 +325,8 @@ class Model(nn.Module):
         self.model.norm = Weight(config["hidden_size"])
         self.sparse = False  # softmax layers select blocks
         self.selection = config.get("sparse_config")
+        self.selection_rows = None  # (B, R): rows for selection_loss, added up in selection_losses
+        self.selection_losses = []
         self.parts = dict(PARTS)
         self.tables = {}
 
@@ -338,6 +379,9 @@ class Model(nn.Module):
                 q, k, v, gate = part["before_softmax"](x, norm, wq, wk, wv, gate, cos, sin, eps, d,
                                                        dtype)
                 q, k, v = (y.view(batch, length, -1, d).transpose(1, 2) for y in (q, k, v))
+                if self.selection_rows is not None:
+                    self.selection_losses.append(
+                        selection_loss(q, k, self.selection_rows, self.selection))
                 if self.sparse:
                     mixed = sparse_attention(q, k, v, self.selection)
                 else:

@@ -93,6 +93,47 @@ def selection_follows_the_definition():
             assert set(chosen[0, g, t].nonzero()[:, 0].tolist()) == expected, (g, t)
 
 
+def selection_loss_follows_the_definition():
+    """Plain loops over rows and blocks; and its gradient makes selection find what attention reads."""
+    torch.manual_seed(5)
+    heads, groups, length, d = 4, 2, 900, 16
+    q, k = (torch.randn(1, h, length, d) * 2 for h in (heads, groups))
+    sparse = {"kernel_size": 32, "kernel_stride": 16, "block_size": 64}
+    rows = torch.tensor([[0, 63, 191, 200, 511, 640, 899]])
+    total = 0.0
+    for g in range(groups):
+        key = k[0, g].double()
+        k1 = [(s + 32, key[s : s + 32].mean(0)) for s in range(0, length - 31, 16)]
+        k2 = [(s + 128, key[s : s + 128].mean(0)) for s in range(0, length - 127, 64)]
+        for t in rows[0].tolist():
+            candidates = range(1, t // 64 - 1)
+            mass, p = dict.fromkeys(candidates, 0.0), [0.0] * len(k1)
+            for h in range(heads // groups):
+                query = q[0, g * (heads // groups) + h, t].double() / math.sqrt(d)
+                attention = (key[: t + 1] @ query).softmax(0)
+                norm = sum(math.exp(query @ mean) for end, mean in k2 if end <= t + 1)
+                for b in candidates:
+                    mass[b] += float(attention[64 * b : 64 * b + 64].sum())
+                for j, (end, mean) in enumerate(k1):
+                    if end <= t + 1 and norm:
+                        p[j] += math.exp(query @ mean) / norm
+            score = {b: max(p[j] for j in range(4 * b - 1, 4 * b + 4) if 0 <= j < len(k1))
+                     for b in candidates}
+            total -= sum(mass[b] * math.log(score[b] / sum(score.values())) for b in candidates)
+    expected = total / (heads * rows.shape[1])
+    assert abs(float(m.selection_loss(q, k, rows, sparse)) - expected) < 1e-4 * expected
+
+    k.requires_grad_()
+    before = float(m.selection_loss(q, k, rows, sparse))
+    optimizer = torch.optim.Adam([k], lr=0.03)
+    for _ in range(40):
+        optimizer.zero_grad()
+        m.selection_loss(q, k, rows, sparse).backward()
+        assert torch.isfinite(k.grad).all()
+        optimizer.step()
+    assert float(m.selection_loss(q, k, rows, sparse)) < 0.8 * before
+
+
 def logits_do_not_see_the_future():
     torch.manual_seed(4)
     for name in CONFIGS:
@@ -155,6 +196,6 @@ if __name__ == "__main__":
     torch.set_num_threads(2)
     for law in (parameter_counts, lightning_chunk_form_equals_recurrence,
                 selecting_every_block_equals_dense, selection_follows_the_definition,
-                logits_do_not_see_the_future, resumed_run_equals_uninterrupted_and_loss_falls):
+                selection_loss_follows_the_definition, logits_do_not_see_the_future, resumed_run_equals_uninterrupted_and_loss_falls):
         law()
         print("ok", law.__name__, flush=True)

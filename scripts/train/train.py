@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -22,7 +23,7 @@ import torch
 from configs import CONFIGS, GENERATION
 from data import DATA, MAX_ANSWERS, PAD, TASKS, EvalData, StageData
 from model import PARTS, Model, load_config
-from safetensors_io import write_safetensors
+from safetensors_io import read_safetensors, write_safetensors
 
 # The share of the time budget, what lengths (with the share of their batches), what tasks.
 STAGES = [
@@ -35,8 +36,9 @@ STAGES = [
 ]
 # Block selection in training: a tighter budget than the exported model's, so that it bites at these lengths.
 SELECTION = {"window_size": 512, "topk": 32, "dense_len": 2048}
-PEAK_RATE, LAST_RATE = 1e-3, 1e-5
+LAST_RATE = 1e-5
 LM_WEIGHT = 0.2
+SELECTION_WEIGHT, SELECTION_ROWS, SELECTION_LEAST = 0.5, 64, 512  # rows a sequence, least tokens
 
 
 def parse():
@@ -49,6 +51,9 @@ def parse():
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--workers", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=65536, help="tokens per step")
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--init", type=Path, help="start from this exported model")
+    parser.add_argument("--keep", default="", help="export what this pattern finds, the rest from --init")
     parser.add_argument("--warm-up", type=int, default=200, help="steps")
     parser.add_argument("--stages", help="JSON list of stages instead of the built-in ones")
     parser.add_argument("--plan", type=Path, help="JSON list: steps of each stage, instead of the clock")
@@ -70,6 +75,13 @@ def uses_blocks(model, length, sparse_stage):
     """Block selection changes nothing below dense_len, so it is left out there."""
     sparse = model.selection
     return bool(sparse_stage and sparse and length >= sparse["dense_len"])
+
+
+def rows_to_watch(is_answer):
+    """Rows (B, SELECTION_ROWS) for the selection loss: those that predict answers, then others, spread."""
+    position = torch.arange(is_answer.shape[1], device=is_answer.device)
+    spread = (position * 0.6180339887) % 1.0
+    return (2 * is_answer + spread).topk(SELECTION_ROWS, dim=1).indices
 
 
 def to_device(batch, device):
@@ -119,6 +131,8 @@ class Trainer:
             torch.backends.cuda.enable_cudnn_sdp(False)  # plans per shape; heads here share one K and V
         config = load_config(args.config) if args.config else CONFIGS[args.model]
         self.model = Model(config).to(self.device)
+        if args.init:
+            self.model.load_state_dict(self.initial())
         if self.model.selection and not args.config:
             self.model.selection = {**self.model.selection, **SELECTION}
         if args.compile:
@@ -127,11 +141,16 @@ class Trainer:
         others = [p for n, p in self.model.named_parameters() if p.dim() == 1 or "embed" in n]
         self.optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-            lr=PEAK_RATE, betas=(0.9, 0.95), **({"fused": True} if self.device == "cuda" else {}))
+            lr=args.rate, betas=(0.9, 0.95), **({"fused": True} if self.device == "cuda" else {}))
         self.step = self.stage = self.stage_step = self.tokens = 0
         self.elapsed_before = 0.0
         self.made = [0] * len(self.stages)
         self.stop = False
+
+    def initial(self):
+        """Weights of --init by name."""
+        weights = read_safetensors(self.args.init / "model.safetensors")
+        return {name: value.float() for name, value in weights.items()}
 
     # --- clock and schedule -----------------------------------------------------------------------
 
@@ -158,20 +177,24 @@ class Trainer:
         return self.elapsed() >= self.training_seconds() * end / total
 
     def rate(self):
-        decay = LAST_RATE + (PEAK_RATE - LAST_RATE) * (1 - self.progress())
+        decay = LAST_RATE + (self.args.rate - LAST_RATE) * (1 - self.progress())
         return decay * min(1.0, (self.step + 1) / self.args.warm_up)
 
     # --- one step ----------------------------------------------------------------------------------
 
     def train_step(self, batch, sparse):
-        """Returns (loss, answer loss, answer-token accuracy, gradient norm) as device tensors."""
+        """Returns (loss, answer loss, answer-token accuracy, gradient norm, selection loss) on the device."""
         tokens, targets, answer, task = to_device(batch, self.device)
         self.model.sparse = uses_blocks(self.model, tokens.shape[1], sparse)
         is_answer = (answer > 0).float()
         n_answer = is_answer.sum().clamp(min=1)
+        watch = self.model.selection and tokens.shape[1] >= SELECTION_LEAST
+        self.model.selection_rows = rows_to_watch(is_answer) if watch else None
         lm, on_answers, correct = self.model.losses(tokens, targets, is_answer, self.dtype)
         lm, on_answers = lm / (targets >= 0).sum(), on_answers / n_answer
-        (on_answers + LM_WEIGHT * lm).backward()
+        selection = sum(self.model.selection_losses, torch.zeros((), device=self.device))
+        self.model.selection_losses = []
+        (on_answers + LM_WEIGHT * lm + SELECTION_WEIGHT * selection).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         rate = self.rate()
         for group in self.optimizer.param_groups:
@@ -180,7 +203,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         correct = correct.view_as(answer)
         accuracy = (correct * is_answer).sum() / n_answer
-        return (torch.stack([lm.detach(), on_answers.detach(), accuracy, norm.detach()]),
+        parts = (lm, on_answers, accuracy, norm, selection)
+        return (torch.stack([part.detach() for part in parts]),
                 lambda totals: count_exact(correct, answer, task, totals))
 
     # --- files ---------------------------------------------------------------------------------------
@@ -233,6 +257,10 @@ class Trainer:
             self.stage, self.stage_step = self.stage + 1, 0
         self.save()
         (args.out / "plan.json").write_text(json.dumps(self.made) + "\n")
+        if args.keep:
+            kept = {name: value for name, value in self.model.state_dict().items()
+                    if re.search(args.keep, name)}
+            self.model.load_state_dict({**self.initial(), **kept})
         export(self.model, args.out / "export", args.data, args.model)
         self.evaluate()
         self.log({"done": True, "elapsed": round(self.elapsed(), 1)})
@@ -243,7 +271,7 @@ class Trainer:
             return
         data = StageData(stage, args.seed, args.tokens, args.data)
         batches = iter(make_loader(data, range(self.stage_step, 1 << 30), args.workers, self.device))
-        sums = torch.zeros(4, device=self.device)
+        sums = torch.zeros(5, device=self.device)
         totals = torch.zeros(len(TASKS), 2, device=self.device)
         since, seen, waited, n = time.time(), 0, 0.0, 0
         saved = time.time()
@@ -262,7 +290,7 @@ class Trainer:
             n += 1
             over = self.stage_over() or self.stop or self.step == last_step
             if n % args.log_every == 0 or over:
-                lm, on_answers, accuracy, norm = (sums / n).tolist()
+                lm, on_answers, accuracy, norm, selection = (sums / n).tolist()
                 if not math.isfinite(lm + on_answers + norm):
                     raise SystemExit(f"step {self.step}: the loss is not finite; resume from the checkpoint")
                 span = time.time() - since
@@ -270,7 +298,7 @@ class Trainer:
                     "step": self.step, "tokens": self.tokens, "stage": stage["name"],
                     "elapsed": round(self.elapsed(), 1), "lr": round(self.rate(), 7),
                     "loss": round(lm, 4), "answer_loss": round(on_answers, 4),
-                    "answer_accuracy": round(accuracy, 4), "grad_norm": round(norm, 3),
+                    "answer_accuracy": round(accuracy, 4), "grad_norm": round(norm, 3), "selection_loss": round(selection, 4),
                     "exact": {task: [round(float(right / count), 3), int(count)]
                               for task, (right, count) in zip(TASKS, totals.tolist()) if count},
                     "tokens_per_second": round(seen / span), "data_wait": round(waited / span, 3),
@@ -292,6 +320,7 @@ class Trainer:
         args = self.args
         for p in self.model.parameters():
             p.copy_(p.to(torch.bfloat16))
+        self.model.selection_rows = None
         self.model.parts = dict(PARTS)  # uncompiled: shapes vary
         cells = []
         for length in map(int, filter(None, args.eval_lengths.split(","))):
