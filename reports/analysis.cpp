@@ -15,26 +15,40 @@ namespace {
 
 using AnswerList = std::vector<const AnswerRecord*>;
 
-std::vector<std::string> clusters_of(const AnswerList& answers) {
-  std::vector<std::string> clusters;
-  for (const AnswerRecord* answer : answers) clusters.push_back(answer->cluster);
-  return clusters;
-}
-
 std::optional<Accuracy> accuracy_of(const AnswerList& answers) {
   if (answers.empty()) return std::nullopt;
-  Accuracy accuracy;
-  std::vector<double> scores;
+  ClusteredScores scores;
   for (const AnswerRecord* answer : answers) {
-    ++accuracy.n;
-    accuracy.n_correct += answer->correct ? 1 : 0;
-    accuracy.fractional |= answer->score > 0 && answer->score < 1;
-    scores.push_back(answer->score);
+    scores.scores.push_back(answer->score);
+    scores.clusters.push_back(answer->cluster);
   }
-  accuracy.mean = mean(scores);
-  accuracy.interval = accuracy.fractional ? bootstrap_mean_interval(scores, clusters_of(answers))
-                                          : wilson_interval(accuracy.n_correct, accuracy.n);
-  return accuracy;
+  return estimate_accuracy(scores);
+}
+
+bool failed(const AnswerRecord& answer) {
+  return answer.error_class == "run_failed";
+}
+
+AnswerStats stats_of(const AnswerList& answers) {
+  AnswerStats stats;
+  for (const AnswerRecord* answer : answers) {
+    if (stats.n == 0 || answer->prompt_tokens < stats.min_prompt_tokens) {
+      stats.min_prompt_tokens = answer->prompt_tokens;
+    }
+    stats.max_prompt_tokens = std::max(stats.max_prompt_tokens, answer->prompt_tokens);
+    ++stats.n;
+    stats.n_empty += answer->error_class == "empty" ? 1 : 0;
+    stats.n_at_limit += answer->finish == "length" ? 1 : 0;
+    stats.n_failed += failed(*answer) ? 1 : 0;
+    stats.n_cut += answer->detail.find("prompt_tokens_left_out") != std::string::npos ? 1 : 0;
+    stats.mean_new_tokens += static_cast<double>(answer->n_out);
+    stats.mean_prompt_tokens += static_cast<double>(answer->prompt_tokens);
+  }
+  if (stats.n > 0) {
+    stats.mean_new_tokens /= static_cast<double>(stats.n);
+    stats.mean_prompt_tokens /= static_cast<double>(stats.n);
+  }
+  return stats;
 }
 
 using Pairs = std::vector<std::pair<const AnswerRecord*, const AnswerRecord*>>;
@@ -52,34 +66,15 @@ Pairs pairs_of(const AnswerList& first, const AnswerList& second) {
 
 std::optional<PairedDifference> difference_of(const Pairs& pairs) {
   if (pairs.empty()) return std::nullopt;
-  PairedDifference out;
-  std::int64_t both = 0;
-  bool fractional = false;
-  std::vector<double> differences;
+  std::vector<double> first;
+  std::vector<double> second;
   std::vector<std::string> clusters;
-  for (const auto& [first, second] : pairs) {
-    ++out.n;
-    both += first->correct && second->correct ? 1 : 0;
-    out.only_first += first->correct && !second->correct ? 1 : 0;
-    out.only_second += !first->correct && second->correct ? 1 : 0;
-    differences.push_back(first->score - second->score);
-    clusters.push_back(first->cluster);
-    for (const double score : {first->score, second->score}) fractional |= score > 0 && score < 1;
+  for (const auto& [a, b] : pairs) {
+    first.push_back(a->score);
+    second.push_back(b->score);
+    clusters.push_back(a->cluster);
   }
-  out.difference = mean(differences);
-  const bool all_equal = std::all_of(differences.begin(), differences.end(),
-                                     [&](double d) { return d == differences.front(); });
-  // A bootstrap of equal differences has no width, however few there are.
-  out.interval = fractional && !all_equal
-                     ? bootstrap_mean_interval(differences, clusters)
-                     : paired_difference_interval(both, out.only_first, out.only_second,
-                                                  out.n - both - out.only_first - out.only_second);
-  out.p = out.p_holm = mcnemar_exact(out.only_first, out.only_second);
-  return out;
-}
-
-bool failed(const AnswerRecord& answer) {
-  return answer.error_class == "run_failed";
+  return compare_paired(first, second, clusters);
 }
 
 Overall overall_of(const Pairs& pairs) {
@@ -90,19 +85,6 @@ Overall overall_of(const Pairs& pairs) {
     out.second += second->score / static_cast<double>(pairs.size());
   }
   return out;
-}
-
-template <typename Row>
-void adjust_p_values(std::vector<Row>& rows) {
-  std::vector<double> p;
-  for (const Row& row : rows) {
-    if (row.paired) p.push_back(row.paired->p);
-  }
-  const std::vector<double> adjusted = holm_adjusted(p);
-  std::size_t next = 0;
-  for (Row& row : rows) {
-    if (row.paired) row.paired->p_holm = adjusted[next++];
-  }
 }
 
 /// Answers by subject of one row.
@@ -124,10 +106,11 @@ void fill_accuracy_table(Analysis& analysis) {
   for (const std::size_t i : analysis.cells) {
     const CellRecord& cell = analysis.results->cells[i];
     if (cell.kind != "accuracy" || is_perplexity(cell)) continue;
-    if (std::find(task_order.begin(), task_order.end(), cell.task) == task_order.end()) {
-      task_order.push_back(cell.task);
+    const std::string task = task_label(cell);
+    if (std::find(task_order.begin(), task_order.end(), task) == task_order.end()) {
+      task_order.push_back(task);
     }
-    const auto key = std::pair{cell.task, cell.context_len};
+    const auto key = std::pair{task, cell.context_len};
     SubjectAnswers& lists = answers[key];
     lists.resize(analysis.subjects.size());
     status[key].resize(analysis.subjects.size());
@@ -146,6 +129,7 @@ void fill_accuracy_table(Analysis& analysis) {
       row.task = task;
       row.length = length;
       row.status = status[{task, length}];
+      for (const AnswerList& list : it->second) row.answers.push_back(stats_of(list));
       fill(analysis, it->second, row);
       if (!analysis.pair) continue;
       const AnswerList& first = it->second[analysis.pair->first];
@@ -161,6 +145,8 @@ void fill_accuracy_table(Analysis& analysis) {
   adjust_p_values(analysis.accuracy);
   Pairs shared = pairs_of(all_first, all_second);
   analysis.overall = overall_of(shared);
+  analysis.overall.n_unpaired =
+      static_cast<std::int64_t>(all_first.size() + all_second.size() - 2 * shared.size());
   std::erase_if(shared, [](const auto& p) { return failed(*p.first) || failed(*p.second); });
   analysis.overall_answered = overall_of(shared);
 }
@@ -219,6 +205,15 @@ void analyse_accuracy(Analysis& analysis) {
   }
 }
 
+std::string task_mode(const CellRecord& cell) {
+  return nlohmann::json::parse(cell.task_params).value("mode", "strict");
+}
+
+std::string task_label(const CellRecord& cell) {
+  const std::string mode = task_mode(cell);
+  return mode == "strict" ? cell.task : cell.task + "/" + mode;
+}
+
 bool is_perplexity(const CellRecord& cell) {
   return cell.scorer == "perplexity";
 }
@@ -235,6 +230,7 @@ Analysis analyse(const Results& results) {
   analysis.results = &results;
   find_subjects(analysis);
   analyse_accuracy(analysis);
+  analyse_lengths(analysis);
   analyse_perplexity(analysis);
   analyse_speed(analysis);
   write_verdict(analysis);

@@ -8,13 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "harness/compare/statistics.h"
+#include "harness/compare/estimate.h"
 #include "harness/store/reader.h"
 
 namespace sala {
-
-/// Accuracy is called the same when the interval of the difference lies within this margin.
-inline constexpr double kSameMargin = 0.02;
 
 /// One thing that is measured: a model in one mode on one backend with one set of options.
 struct Subject {
@@ -26,24 +23,17 @@ struct Subject {
   bool is_baseline = false;  // what the others are compared with
 };
 
-/// Scores of one subject on one set of prompts.
-struct Accuracy {
+/// What else there is to say of the answers behind a score.
+struct AnswerStats {
   std::int64_t n = 0;
-  std::int64_t n_correct = 0;
-  bool fractional = false;  // some score lies strictly between 0 and 1
-  double mean = 0;
-  Interval interval;  // Wilson for 0/1 scores, clustered bootstrap otherwise
-};
-
-/// Two subjects on the same prompts.
-struct PairedDifference {
-  std::int64_t n = 0;
-  std::int64_t only_first = 0;   // correct for the first subject alone
-  std::int64_t only_second = 0;  // correct for the second subject alone
-  double difference = 0;         // mean score of the first minus the second
-  Interval interval;             // clustered bootstrap
-  double p = 1;                  // exact McNemar
-  double p_holm = 1;             // adjusted over the rows of its table
+  std::int64_t n_empty = 0;
+  std::int64_t n_at_limit = 0;  // ended by the limit on new tokens
+  std::int64_t n_failed = 0;    // could not run, and count as misses
+  std::int64_t n_cut = 0;       // prompts that lost their middle
+  double mean_new_tokens = 0;
+  std::int64_t min_prompt_tokens = 0;
+  std::int64_t max_prompt_tokens = 0;
+  double mean_prompt_tokens = 0;
 };
 
 /// One task at one length: an entry a subject, in the order of Analysis::subjects.
@@ -51,6 +41,7 @@ struct AccuracyRow {
   std::string task;
   std::int64_t length = 0;
   std::vector<std::optional<Accuracy>> accuracy;
+  std::vector<AnswerStats> answers;
   std::vector<std::string> status;  // of the cell; empty when it was never planned
   std::optional<PairedDifference> paired;
 };
@@ -61,6 +52,18 @@ struct GridRow {
   std::int64_t length = 0;
   std::vector<std::optional<Accuracy>> accuracy;
   std::optional<PairedDifference> paired;
+};
+
+/// The mean over tasks at one length.
+struct LengthRow {
+  std::size_t subject = 0;
+  std::string mode;  // of the prompts
+  std::int64_t length = 0;
+  std::int64_t n_tasks = 0;
+  std::int64_t n = 0;     // prompts
+  bool is_ruler = false;  // all of its 13 tasks are there, and no others count
+  LengthScore score;
+  double p_effective = 0;  // that this and every shorter length reach RULER's threshold
 };
 
 struct Estimate {
@@ -113,9 +116,8 @@ struct Overall {
   std::optional<PairedDifference> paired;
   double first = 0;  // mean scores on the shared prompts
   double second = 0;
+  std::int64_t n_unpaired = 0;  // prompts that only one of the two answered
 };
-
-enum class Verdict { none, better, worse, same, undecided };
 
 /// Holds pointers into the Results it was made from.
 struct Analysis {
@@ -128,6 +130,7 @@ struct Analysis {
   std::vector<std::int64_t> lengths;
   std::vector<AccuracyRow> accuracy;
   std::vector<GridRow> grid;
+  std::vector<LengthRow> length_scores;  // by subject, then by length
   std::vector<PerplexityRow> perplexity;
   std::vector<SpeedRow> speed;
   std::vector<Crossover> crossovers;
@@ -144,8 +147,10 @@ struct Analysis {
 
 Analysis analyse(const Results& results);
 
-/// What the interval of a difference allows to say of the first subject.
-Verdict verdict_of(const PairedDifference& paired);
+/// Name of a cell's task in tables: official prompts are another benchmark than strict ones.
+std::string task_label(const CellRecord& cell);
+/// strict, or official for the published code's prompts.
+std::string task_mode(const CellRecord& cell);
 
 /// Plain text is measured in likelihood, not in right answers.
 bool is_perplexity(const CellRecord& cell);
@@ -153,6 +158,7 @@ bool is_perplexity(const CellRecord& cell);
 /// Steps of analyse(), each of which fills its part.
 void find_subjects(Analysis& analysis);
 void analyse_accuracy(Analysis& analysis);
+void analyse_lengths(Analysis& analysis);
 void analyse_perplexity(Analysis& analysis);
 void analyse_speed(Analysis& analysis);
 void write_verdict(Analysis& analysis);

@@ -71,7 +71,7 @@ void drop_superseded(Analysis& analysis) {
   std::map<Key, std::size_t> newest;  // sweep
   const auto key = [&](std::size_t i) {
     const CellRecord& cell = results.cells[i];
-    return Key{analysis.subject_of_cell[i], cell.kind, cell.task, cell.context_len};
+    return Key{analysis.subject_of_cell[i], cell.kind, task_label(cell), cell.context_len};
   };
   for (std::size_t i = 0; i < results.cells.size(); ++i) {
     if (results.cells[i].runs.empty()) continue;

@@ -1,23 +1,18 @@
 // The one or two sentences a reader takes away.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
 
+#include "harness/compare/ruler_summary.h"
 #include "reports/analysis.h"
 #include "reports/format.h"
 
 namespace sala {
-
-Verdict verdict_of(const PairedDifference& paired) {
-  if (paired.interval.low > 0) return Verdict::better;
-  if (paired.interval.high < 0) return Verdict::worse;
-  if (paired.interval.low >= -kSameMargin && paired.interval.high <= kSameMargin) {
-    return Verdict::same;
-  }
-  return Verdict::undecided;
-}
 
 namespace {
 
@@ -34,15 +29,10 @@ std::string conclusion(const Analysis& analysis, const PairedDifference& paired)
     case Verdict::undecided:
       break;
   }
-  const auto n = static_cast<double>(paired.n);
-  const auto discordant = static_cast<double>(paired.only_first + paired.only_second);
-  // Rule of three for the share of pairs that differ, when none did.
-  const double share = std::max(discordant, 3.0) / n;
-  const double found = detectable_difference(paired.n, std::min(1.0, share));
   return fmt::format(
-      "undecided: {} prompts can show a difference of {:.1f} points, about {:.0f} would be needed "
+      "undecided: {} prompts can show a difference of {:.1f} points, about {} would be needed "
       "for {:.0f}",
-      paired.n, 100 * found, std::ceil(n * std::pow(found / kSameMargin, 2)), 100 * kSameMargin);
+      paired.n, 100 * paired.detectable(), paired.samples_needed(), 100 * kSameMargin);
 }
 
 std::string difference_text(const Analysis& analysis, const PairedDifference& paired) {
@@ -81,8 +71,9 @@ std::string where_sentence(const Analysis& analysis) {
     if (both_ran && row.paired && row.paired->p_holm < 0.05) rows.push_back(&row);
   }
   if (rows.empty()) {
-    return "No single task and length that both ran differs beyond chance (exact McNemar test, "
-           "Holm-adjusted).";
+    return "No single task and length that both ran differs beyond chance (exact McNemar or "
+           "sign-flip "
+           "test, Holm-adjusted).";
   }
   std::sort(rows.begin(), rows.end(), [](const AccuracyRow* a, const AccuracyRow* b) {
     const auto size = [](const AccuracyRow* row) { return -std::fabs(row->paired->difference); };
@@ -94,8 +85,9 @@ std::string where_sentence(const Analysis& analysis) {
                         length_text(rows[i]->length), points_text(rows[i]->paired->difference));
   }
   const std::size_t more = rows.size() - std::min<std::size_t>(rows.size(), 4);
-  return fmt::format("They differ beyond chance on {}{} (exact McNemar test, Holm-adjusted).", list,
-                     more == 0 ? "" : fmt::format(" and {} more", more));
+  return fmt::format(
+      "They differ beyond chance on {}{} (exact McNemar or sign-flip test, Holm-adjusted).", list,
+      more == 0 ? "" : fmt::format(" and {} more", more));
 }
 
 std::string ratio_text(double a, double b) {
@@ -146,6 +138,76 @@ std::string single_sentence(const Analysis& analysis, std::size_t subject) {
                      percent_text(sum / static_cast<double>(n)), n);
 }
 
+/// How far the mean over tasks holds RULER's threshold, and how sure that is.
+std::vector<std::string> effective_sentences(const Analysis& analysis) {
+  std::vector<std::string> sentences;
+  const std::vector<LengthRow>& rows = analysis.length_scores;
+  for (std::size_t first = 0; first < rows.size();) {
+    std::size_t end = first;  // of the lengths of one subject in one mode
+    const LengthRow* longest = nullptr;
+    bool all_pass = true;
+    for (; end < rows.size() && rows[end].subject == rows[first].subject &&
+           rows[end].mode == rows[first].mode;
+         ++end) {
+      all_pass = all_pass && 100 * rows[end].score.mean >= kRulerThreshold;
+      if (all_pass) longest = &rows[end];
+    }
+    const std::string& label = analysis.subjects[rows[first].subject].label;
+    const std::string prompts =
+        rows[first].mode == "strict" ? "" : fmt::format(" ({} prompts)", rows[first].mode);
+    if (longest == nullptr) {
+      sentences.push_back(
+          fmt::format("{} stays below {}\u00a0% on average over its tasks{} at the "
+                      "shortest length measured, {}.",
+                      label, kRulerThreshold, prompts, length_text(rows[first].length)));
+    } else {
+      sentences.push_back(fmt::format(
+          "{} holds {}\u00a0% on average over its tasks{} up to {}{}; the probability that this is "
+          "so is {}\u00a0%.",
+          label, kRulerThreshold, prompts, length_text(longest->length),
+          longest == &rows[end - 1] ? ", the longest length measured" : "",
+          percent_text(longest->p_effective)));
+    }
+    first = end;
+  }
+  return sentences;
+}
+
+/// Tasks whose prompts are not made of the benchmark's own data.
+std::string standin_sentence(const Analysis& analysis) {
+  std::set<std::string> tasks;
+  for (const std::size_t i : analysis.cells) {
+    const CellRecord& cell = analysis.results->cells[i];
+    if (nlohmann::json::parse(cell.task_params).value("label", "") == "standin") {
+      tasks.insert(task_label(cell));
+    }
+  }
+  if (tasks.empty()) return "";
+  return fmt::format(
+      "Made with built-in or stand-in data, so not comparable with published scores: {}.",
+      fmt::join(tasks, ", "));
+}
+
+/// Tasks that tell nobody apart, and prompts that cannot be compared.
+std::string caution_sentence(const Analysis& analysis) {
+  std::string text;
+  if (analysis.overall.n_unpaired > 0) {
+    text = fmt::format("{} prompts were answered by one of the two alone and are not compared. ",
+                       analysis.overall.n_unpaired);
+  }
+  if (!analysis.pair) return text;
+  std::set<std::string> easy;
+  for (const AccuracyRow& row : analysis.accuracy) easy.insert(row.task);
+  for (const AccuracyRow& row : analysis.accuracy) {
+    const auto& baseline = row.accuracy[analysis.pair->second];
+    if (!baseline || baseline->mean < 0.99) easy.erase(row.task);
+  }
+  if (easy.empty()) return text;
+  return text +
+         fmt::format("Not discriminating, because {} scores 99\u00a0% or more at every length: {}.",
+                     analysis.subjects[analysis.pair->second].label, fmt::join(easy, ", "));
+}
+
 std::string coverage_sentence(const Analysis& analysis) {
   if (analysis.failures.empty()) {
     return fmt::format("All {} planned cells were measured.", analysis.cells.size());
@@ -179,6 +241,11 @@ void write_verdict(Analysis& analysis) {
       out.push_back(single_sentence(analysis, s));
     }
   }
+  for (std::string& sentence : effective_sentences(analysis)) out.push_back(std::move(sentence));
+  std::string caution = caution_sentence(analysis);
+  if (!caution.empty()) out.push_back(std::move(caution));
+  std::string standin = standin_sentence(analysis);
+  if (!standin.empty()) out.push_back(std::move(standin));
   if (analysis.pair) {
     std::string cost = cost_sentence(analysis);
     if (!cost.empty()) out.push_back(std::move(cost));

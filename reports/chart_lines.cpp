@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "harness/compare/ruler_summary.h"
 #include "reports/chart_parts.h"
 #include "reports/charts.h"
 #include "reports/format.h"
@@ -141,6 +142,34 @@ std::string accuracy_chart(const Analysis& analysis, const std::string& task) {
   y["axis"] = {{"format", "%"}, {"tickCount", 5}};
   json spec = line_spec(analysis, std::move(values), std::move(ends), y);
   spec["height"] = 150;
+  return island(spec);
+}
+
+std::string length_score_chart(const Analysis& analysis) {
+  json values = json::array();
+  json ends = json::array();
+  for (const LengthRow& row : analysis.length_scores) {
+    if (row.mode != analysis.length_scores.front().mode) continue;  // one line a subject
+    if (out_of_memory(analysis, row.subject, row.length)) {
+      ends.push_back({{"subject", analysis.subjects[row.subject].label}, {"length", row.length}});
+      continue;
+    }
+    values.push_back({{"subject", analysis.subjects[row.subject].label},
+                      {"length", row.length},
+                      {"value", row.score.mean},
+                      {"low", row.score.interval.low},
+                      {"high", row.score.interval.high},
+                      {"n", row.n},
+                      {"text", percent_text(row.score.mean) + " %"}});
+  }
+  json y = field("value", "quantitative", "mean score");
+  y["scale"] = {{"domain", {0, 1}}};
+  y["axis"] = {{"format", "%"}, {"tickCount", 5}};
+  json spec = line_spec(analysis, std::move(values), std::move(ends), y);
+  spec["layer"].push_back(
+      {{"data", {{"values", {{{"value", kRulerThreshold / 100}}}}}},
+       {"mark", {{"type", "rule"}, {"strokeDash", {4, 4}}, {"opacity", 0.6}}},
+       {"encoding", {{"x", nullptr}, {"y", y}, {"color", {{"value", "#555555"}}}}}});
   return island(spec);
 }
 

@@ -20,6 +20,9 @@ std::string needle_difference_chart(const Analysis& analysis);
 /// Accuracy of one task against length, one line a subject.
 std::string accuracy_chart(const Analysis& analysis, const std::string& task);
 
+/// Mean score over tasks against length, one line a subject, with RULER's threshold as a rule.
+std::string length_score_chart(const Analysis& analysis);
+
 /// One quantity against length on log axes, one line a subject, with intervals where there are any.
 /// scale: divides the value, e.g. 1e6 for nanoseconds shown in milliseconds.
 std::string length_chart(const Analysis& analysis, const std::string& axis_title, double scale,

@@ -52,6 +52,7 @@ Document make_document(const Analysis& analysis);
 
 /// Sections of make_document(), in the order of the page. Each may be empty of figures and tables.
 Section needle_section(const Analysis& analysis);
+Section lengths_section(const Analysis& analysis);
 Section accuracy_section(const Analysis& analysis);
 Section perplexity_section(const Analysis& analysis);
 Section speed_section(const Analysis& analysis);

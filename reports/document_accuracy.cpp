@@ -1,6 +1,7 @@
 // Sections on accuracy: the needle map, tasks by length, kinds of errors, changed answers.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -28,9 +29,19 @@ std::string difference_text(const PairedDifference& paired) {
 }
 
 /// A word and a sign for a paired row, so that nothing rests on colour.
-std::string direction_text(const PairedDifference& paired) {
-  if (paired.p_holm >= 0.05) return "";
-  return paired.difference > 0 ? "\u25B2 better" : "\u25BC worse";
+std::string verdict_text(const PairedDifference& paired) {
+  switch (verdict_of(paired)) {
+    case Verdict::better:
+      return "\u25B2 better";
+    case Verdict::worse:
+      return "\u25BC worse";
+    case Verdict::same:
+      return "= same";
+    case Verdict::none:
+    case Verdict::undecided:
+      break;
+  }
+  return fmt::format("? undecided, n\u2248{}", paired.samples_needed());
 }
 
 void add_pair_columns(const Analysis& analysis, Table& table) {
@@ -38,20 +49,24 @@ void add_pair_columns(const Analysis& analysis, Table& table) {
   table.columns.push_back({"difference, points [95 %]", true});
   table.columns.push_back({"only first / only second right", true});
   table.columns.push_back({"p (Holm)", true});
-  table.columns.push_back({"", false});
+  table.columns.push_back({"n pairs find, points", true});
+  table.columns.push_back({"verdict, n that would tell", false});
 }
 
 void add_pair_cells(const Analysis& analysis, const std::optional<PairedDifference>& paired,
                     std::vector<std::string>& row) {
   if (!analysis.pair) return;
   if (!paired) {
-    row.insert(row.end(), {"\u2014", "\u2014", "\u2014", ""});
+    row.insert(row.end(), {"\u2014", "\u2014", "\u2014", "\u2014", ""});
     return;
   }
   row.push_back(difference_text(*paired));
   row.push_back(fmt::format("{} / {}", paired->only_first, paired->only_second));
   row.push_back(p_text(paired->p_holm));
-  row.push_back(direction_text(*paired));
+  const double detectable = 100 * paired->detectable();
+  row.push_back(detectable > 100 ? fmt::format("{} find none", paired->n)
+                                 : fmt::format("{} find {:.1f}", paired->n, detectable));
+  row.push_back(verdict_text(*paired));
 }
 
 std::string needle_finding(const Analysis& analysis, std::size_t subject) {
@@ -69,6 +84,57 @@ std::string needle_finding(const Analysis& analysis, std::size_t subject) {
   return fmt::format("Lowest square: {}\u00a0% of {} at {} tokens, depth {}\u00a0%; n={} in all.",
                      percent_text(accuracy.mean), accuracy.n, length_text(worst->length),
                      worst->depth, n);
+}
+
+/// Tasks whose prompts of a length are all of one cluster.
+std::string one_cluster_text(const Analysis& analysis) {
+  std::set<std::string> tasks;
+  for (const AccuracyRow& row : analysis.accuracy) {
+    for (const auto& accuracy : row.accuracy) {
+      if (accuracy && accuracy->n > 1 && accuracy->n_clusters == 1) tasks.insert(row.task);
+    }
+  }
+  if (tasks.empty()) return "";
+  return fmt::format(
+      "All prompts of a length share one passage or one pattern of positions in {}: how much the "
+      "score varies between such patterns was not measured, and the interval leaves it out.",
+      fmt::join(tasks, ", "));
+}
+
+/// What stands behind each score besides the score.
+Table answers_table(const Analysis& analysis) {
+  Table table;
+  table.caption = "Answers behind the scores";
+  table.columns = {{"task", false},
+                   {"length", true},
+                   {"subject", false},
+                   {"n", true},
+                   {"clusters", true},
+                   {"empty", true},
+                   {"at token limit", true},
+                   {"failed", true},
+                   {"prompts cut", true},
+                   {"new tokens, mean", true},
+                   {"prompt tokens, min / mean / max", true}};
+  table.folded = true;
+  for (const AccuracyRow& row : analysis.accuracy) {
+    for (std::size_t s = 0; s < row.answers.size(); ++s) {
+      const AnswerStats& stats = row.answers[s];
+      if (stats.n == 0) continue;
+      const bool many_at_limit = 20 * stats.n_at_limit > stats.n;
+      table.rows.push_back({row.task, length_text(row.length), analysis.subjects[s].label,
+                            fmt::format("{}", stats.n),
+                            fmt::format("{}", row.accuracy[s]->n_clusters),
+                            fmt::format("{}", stats.n_empty),
+                            fmt::format("{}{}", stats.n_at_limit, many_at_limit ? " \u26A0" : ""),
+                            fmt::format("{}", stats.n_failed),
+                            fmt::format("{}{}", stats.n_cut, stats.n_cut > 0 ? " \u26A0" : ""),
+                            fmt::format("{:.1f}", stats.mean_new_tokens),
+                            fmt::format("{} / {:.0f} / {}", stats.min_prompt_tokens,
+                                        stats.mean_prompt_tokens, stats.max_prompt_tokens)});
+    }
+  }
+  return table;
 }
 
 Table flips_table(const Analysis& analysis) {
@@ -130,8 +196,8 @@ Section needle_section(const Analysis& analysis) {
       "Share of prompts answered right by where the needle lies and how long the context is, over "
       "every task that places a needle, depths rounded to the nearest step. Squares print "
       "right/asked; a dashed edge marks fewer than "
-      "ten prompts, a solid edge a difference beyond chance (exact McNemar test, Holm-adjusted, "
-      "5 %).");
+      "ten prompts, a solid edge a difference beyond chance (exact McNemar or sign-flip test, "
+      "Holm-adjusted, 5 %).");
   const int columns = static_cast<int>(
       std::min<std::size_t>(3, analysis.subjects.size() + (analysis.pair ? 1 : 0)));
   for (std::size_t s = 0; s < analysis.subjects.size(); ++s) {
@@ -146,7 +212,7 @@ Section needle_section(const Analysis& analysis) {
                                needle_difference_chart(analysis), columns});
   }
   Table table;
-  table.caption = "Accuracy in % by length and needle depth, with Wilson 95\u00a0% intervals";
+  table.caption = "Accuracy in % by length and needle depth, with 95\u00a0% intervals";
   table.columns = {{"length", true}, {"depth", true}};
   for (const Subject& subject : analysis.subjects) table.columns.push_back({subject.label, true});
   add_pair_columns(analysis, table);
@@ -167,9 +233,14 @@ Section accuracy_section(const Analysis& analysis) {
   if (analysis.accuracy.empty()) return section;
   section.paragraphs.push_back(
       "Mean score in %, with its 95\u00a0% interval: Wilson for tasks scored right or wrong, a "
-      "bootstrap "
-      "over clusters of prompts where a score can lie between. Prompts that failed to run count as "
-      "misses. Differences are paired on equal prompts.");
+      "bootstrap over clusters of prompts where a score can lie between or prompts share a passage "
+      "or a pattern of positions. Prompts that failed to run count as misses. Differences are "
+      "paired on equal prompts: exact McNemar test for right or wrong, sign-flip test over "
+      "clusters otherwise, p adjusted after Holm over the table. \"n find d\": the smallest true "
+      "difference that so many pairs find with 80\u00a0% power at the 5\u00a0% level.");
+  if (const std::string clusters = one_cluster_text(analysis); !clusters.empty()) {
+    section.paragraphs.push_back(clusters);
+  }
   std::set<std::string> drawn;
   for (const AccuracyRow& row : analysis.accuracy) {
     if (!drawn.insert(row.task).second) continue;
@@ -192,6 +263,7 @@ Section accuracy_section(const Analysis& analysis) {
     add_pair_cells(analysis, row.paired, cells);
   }
   section.tables.push_back(std::move(table));
+  section.tables.push_back(answers_table(analysis));
   Table errors = error_table(analysis);
   if (!errors.rows.empty()) section.tables.push_back(std::move(errors));
   if (!analysis.flips.empty()) section.tables.push_back(flips_table(analysis));

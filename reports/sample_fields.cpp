@@ -70,6 +70,14 @@ constexpr SampleField kFields[] = {
     {"backend", [](const SampleRef& s) { return json(s.cell.backend); }},
     {"dtype", [](const SampleRef& s) { return json(model_of(s).dtype); }},
     {"task", [](const SampleRef& s) { return maybe_text(s.cell.task); }},
+    {"task_mode",
+     [](const SampleRef& s) {
+       return maybe_text(json::parse(s.cell.task_params).value("mode", ""));
+     }},
+    {"task_label",
+     [](const SampleRef& s) {
+       return maybe_text(json::parse(s.cell.task_params).value("label", ""));
+     }},
     {"scorer", [](const SampleRef& s) { return maybe_text(s.cell.scorer); }},
     {"length_tokens", [](const SampleRef& s) { return json(s.cell.context_len); }},
     {"status", [](const SampleRef& s) { return json(s.cell.status); }},

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tasks/haystack.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -9,12 +11,16 @@
 #include "engine/base/data_dir.h"
 #include "engine/base/error.h"
 #include "engine/base/mapped_file.h"
+#include "engine/base/sha256.h"
 #include "engine/base/utf8.h"
+#include "tasks/data_files.h"
 
 namespace sala {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kEssay = "essay.json";
 
 bool is_sentence_end(char32_t c) {
   return c == '.' || c == '?' || c == '!';
@@ -54,6 +60,32 @@ std::string read_utf8(const fs::path& path) {
   } catch (const nlohmann::json::exception&) {
     throw Error(path.string(), "expected JSON of the form {{\"text\": \"...\"}}");
   }
+}
+
+/// A folder's .txt files by name, but for what comes with a data set.
+std::vector<fs::path> texts_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_about = name.starts_with("LICENSE") || name.starts_with("README");
+    if (name.ends_with(".txt") && !is_about) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// The first of `data` that is a file or has essay.json, else the first with texts: their files.
+std::vector<fs::path> find_text(const std::vector<std::string>& data) {
+  std::vector<fs::path> texts;
+  for (const std::string& given : data) {
+    const fs::path path = given;
+    if (!fs::is_directory(path)) return {path};
+    if (fs::exists(path / kEssay)) return {path / kEssay};
+    if (texts.empty()) texts = texts_in(path);
+  }
+  if (!texts.empty()) return texts;
+  throw Error(fmt::format("{}", fmt::join(data, ", ")),
+              "holds neither {} nor .txt files for the haystack", kEssay);
 }
 
 }  // namespace
@@ -97,45 +129,31 @@ std::vector<std::string> split_sentences(std::string_view text) {
   return sentences;
 }
 
-std::vector<std::string> read_sentences(const std::string& path) {
+std::vector<std::string> read_sentences(const std::vector<std::string>& data) {
+  const std::vector<fs::path> files = find_text(data);
   std::string text;
-  if (fs::is_directory(path)) {
-    std::vector<fs::path> files;
-    if (fs::exists(fs::path(path) / "essay.json")) {
-      files.push_back(fs::path(path) / "essay.json");
-    } else {
-      for (const auto& entry : fs::directory_iterator(path)) {
-        if (entry.path().extension() == ".txt") files.push_back(entry.path());
-      }
-      std::sort(files.begin(), files.end());
-    }
-    if (files.empty()) {
-      throw Error(path, "the folder holds neither essay.json nor .txt files for the haystack");
-    }
-    for (const auto& file : files) text += read_utf8(file) + "\n";
-  } else {
-    text = read_utf8(path);
-  }
+  for (const fs::path& file : files) text += read_utf8(file) + "\n";
   auto sentences = split_sentences(text);
-  if (sentences.empty()) throw Error(path, "the haystack text is empty");
+  if (sentences.empty()) throw Error(files.front().string(), "the haystack text is empty");
   return sentences;
 }
 
-const Prose& Texts::prose() const {
-  const std::lock_guard lock(mutex_);
-  if (!prose_) prose_ = std::make_unique<const Prose>(data_dir() / "text" / "prose.json");
-  return *prose_;
+TaskSource text_source(const std::vector<std::string>& data) {
+  const std::vector<fs::path> files = find_text(data);
+  if (files.size() > 1) return {"texts", "", true};
+  if (files.front().filename() == kEssay) {
+    return data_source({files.front().parent_path().string()}, kEssay);
+  }
+  return {files.front().filename().string(), sha256_file(files.front()), true};
 }
 
-Haystack Texts::haystack(const std::string& data, std::uint64_t seed) const {
+const Prose& Texts::prose() const {
+  return prose_.get({}, [] { return Prose(data_dir() / "text" / "prose.json"); });
+}
+
+Haystack Texts::haystack(const std::vector<std::string>& data, std::uint64_t seed) const {
   if (data.empty()) return prose_haystack(prose(), seed);
-  const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(sentences_.begin(), sentences_.end(),
-                                  [&](const auto& entry) { return entry.first == data; });
-  if (found != sentences_.end()) return text_haystack(*found->second, seed);
-  auto read = std::make_unique<const std::vector<std::string>>(read_sentences(data));
-  const auto& kept = sentences_.emplace_back(data, std::move(read));
-  return text_haystack(*kept.second, seed);
+  return text_haystack(sentences_.get(data, [&] { return read_sentences(data); }), seed);
 }
 
 }  // namespace sala

@@ -4,12 +4,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "harness/task.h"
+#include "tasks/load_once.h"
 #include "tasks/prose.h"
 
 namespace sala {
@@ -33,9 +33,14 @@ Haystack text_haystack(const std::vector<std::string>& sentences, std::uint64_t 
 /// an opening quote follow; all white space becomes single spaces. Text must be valid UTF-8.
 std::vector<std::string> split_sentences(std::string_view text);
 
-/// Sentences of a text file, of a JSON file {"text": ...}, or of a folder: its essay.json, else its
-/// .txt files by name. Throws Error naming the file, and the byte offset where it is not UTF-8.
-std::vector<std::string> read_sentences(const std::string& path);
+/// Sentences of the first of `data` that is a text file, a JSON file {"text": ...} or a folder with
+/// essay.json; else of the .txt files, by name, of the first folder that has some. Throws Error
+/// when there is none, naming the file, and the byte offset where it is not UTF-8.
+std::vector<std::string> read_sentences(const std::vector<std::string>& data);
+
+/// What read_sentences() reads; a stand-in unless it is RULER's essay.json. Throws Error as it
+/// does.
+TaskSource text_source(const std::vector<std::string>& data);
 
 /// Texts that a task reads once and keeps; may be shared between threads.
 class Texts {
@@ -43,13 +48,11 @@ class Texts {
   /// The built-in prose, data/text/prose.json.
   const Prose& prose() const;
   /// The haystack of a sample: prose when `data` is empty, else the user's text.
-  Haystack haystack(const std::string& data, std::uint64_t seed) const;
+  Haystack haystack(const std::vector<std::string>& data, std::uint64_t seed) const;
 
  private:
-  mutable std::mutex mutex_;
-  mutable std::unique_ptr<const Prose> prose_;
-  mutable std::vector<std::pair<std::string, std::unique_ptr<const std::vector<std::string>>>>
-      sentences_;
+  LoadOnce<Prose> prose_;
+  LoadOnce<std::vector<std::string>> sentences_;
 };
 
 }  // namespace sala

@@ -3,21 +3,20 @@
 #include "tasks/niah.h"
 
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "engine/base/error.h"
-#include "tasks/sampled_task.h"
+#include "tasks/chat_template.h"
+#include "tasks/data_files.h"
+#include "tasks/load_once.h"
+#include "tasks/ruler/generators.h"
+#include "tasks/ruler/ruler_task.h"
+#include "tasks/ruler/words.h"
 
 namespace sala {
 namespace {
 
 constexpr std::int64_t kTokensToGenerate = 128;
-
-// Percent of the filler's sentences before a needle; drawn without replacement within a sample.
-constexpr std::array<int, 40> kDepths{0,  3,  5,  8,  10, 13, 15, 18, 21, 23, 26, 28, 31, 33,
-                                      36, 38, 41, 44, 46, 49, 51, 54, 56, 59, 62, 64, 67, 69,
-                                      72, 74, 77, 79, 82, 85, 87, 90, 92, 95, 97, 100};
 
 struct Needle {
   int key;    // index of its key
@@ -39,30 +38,77 @@ std::string needle_text(NiahWord kind, std::string_view key, std::string_view va
                      kind == NiahWord::uuids ? "uuids" : "numbers", key, value);
 }
 
-class Niah : public SampledTask {
+class Niah : public RulerTask {
  public:
   explicit Niah(const NiahSpec& spec)
-      : SampledTask({spec.name, 1, spec.summary,
-                     "NVIDIA/RULER, arXiv 2404.06654, commit c3f5e3b; strict mode", "ruler_all"},
-                    kTokensToGenerate),
+      : RulerTask({spec.name, 1, spec.summary, kRulerSource, "ruler_all"}, kTokensToGenerate,
+                  kNiahStrings),
         spec_(spec) {}
+
+  std::vector<TaskSource> sources(const TaskOptions& options) const override;
 
  protected:
   Attempt try_make(const TaskOptions& options, std::int64_t i,
                    const Tokenizer& tokenizer) const override;
+  std::unique_ptr<OfficialGenerator> official(OfficialCell cell,
+                                              const TaskOptions& options) const override;
 
  private:
-  std::string draw_word(NiahWord kind, PythonRandom& random) const;
-  std::string draw_new(NiahWord kind, PythonRandom& random, std::set<std::string>& taken) const;
-  Draws draw(PythonRandom& random, std::int64_t i) const;
+  const KeyLists& key_lists(const TaskOptions& options) const;
+  std::string draw_word(NiahWord kind, const KeyLists& lists, PythonRandom& random) const;
+  std::string draw_new(NiahWord kind, const KeyLists& lists, PythonRandom& random,
+                       std::set<std::string>& taken) const;
+  Draws draw(const KeyLists& lists, PythonRandom& random, std::int64_t i) const;
   Haystack haystack(const TaskOptions& options, const Draws& draws) const;
   std::vector<std::int64_t> cuts(const Draws& draws, std::int64_t n, std::int64_t max_tokens,
                                  std::int64_t head_tokens, Units& units) const;
 
   NiahSpec spec_;
+  LoadOnce<KeyLists> key_lists_;
+  LoadOnce<KeyWords> key_words_;
+  LoadOnce<Essay> essays_;
 };
 
-std::string Niah::draw_word(NiahWord kind, PythonRandom& random) const {
+std::vector<TaskSource> Niah::sources(const TaskOptions& options) const {
+  std::vector<TaskSource> sources;
+  if (spec_.key == NiahWord::words) sources = word_sources(options);
+  if (spec_.filler != NiahFiller::prose) return sources;
+  if (options.mode == "official") {
+    sources.push_back(data_source(options.data, "essay.json"));
+    sources.push_back(data_source(options.data, "essay.sents.json"));
+  } else if (options.data.empty()) {
+    sources.push_back(built_in_source("prose"));
+  } else {
+    sources.push_back(text_source(options.data));
+  }
+  return sources;
+}
+
+std::unique_ptr<OfficialGenerator> Niah::official(OfficialCell cell,
+                                                  const TaskOptions& options) const {
+  if (spec_.depth == NiahDepth::grid) {
+    throw Error("--mode", "task {} has no mode 'official', only strict", info().name);
+  }
+  const KeyWords* words = nullptr;
+  if (spec_.key == NiahWord::words) {
+    words = &key_words_.get(options.data, [&] { return KeyWords(wonder_key_lists(options.data)); });
+  }
+  const Essay* essay = nullptr;
+  if (spec_.filler == NiahFiller::prose) {
+    essay = &essays_.get(options.data, [&] { return Essay(options.data); });
+  }
+  return make_official_niah(cell, spec_, words, essay);
+}
+
+const KeyLists& Niah::key_lists(const TaskOptions& options) const {
+  return key_lists_.get(options.data, [&] {
+    return has_wonder_words(options.data)
+               ? wonder_key_lists(options.data)
+               : KeyLists{texts().prose().words("adjective"), texts().prose().words("noun")};
+  });
+}
+
+std::string Niah::draw_word(NiahWord kind, const KeyLists& lists, PythonRandom& random) const {
   switch (kind) {
     case NiahWord::numbers:
       return std::to_string(random.randint(1000000, 9999999));
@@ -71,18 +117,17 @@ std::string Niah::draw_word(NiahWord kind, PythonRandom& random) const {
     case NiahWord::words:
       break;
   }
-  const auto& adjectives = texts().prose().words("adjective");
-  const auto& nouns = texts().prose().words("noun");
+  const auto& [adjectives, nouns] = lists;
   const auto pair = random.randbelow(adjectives.size() * nouns.size());
   return adjectives[pair / nouns.size()] + "-" + nouns[pair % nouns.size()];
 }
 
 /// A word that the sample does not have yet.
-std::string Niah::draw_new(NiahWord kind, PythonRandom& random,
+std::string Niah::draw_new(NiahWord kind, const KeyLists& lists, PythonRandom& random,
                            std::set<std::string>& taken) const {
   constexpr int kTries = 10000;
   for (int tries = 0; tries < kTries; ++tries) {
-    std::string word = draw_word(kind, random);
+    std::string word = draw_word(kind, lists, random);
     if (taken.insert(word).second) return word;
   }
   throw Error(info().name,
@@ -90,14 +135,14 @@ std::string Niah::draw_new(NiahWord kind, PythonRandom& random,
               taken.size());
 }
 
-Draws Niah::draw(PythonRandom& random, std::int64_t i) const {
+Draws Niah::draw(const KeyLists& lists, PythonRandom& random, std::int64_t i) const {
   Draws draws;
   std::set<std::string> taken;
   for (int key = 0; key < spec_.k; ++key) {
-    draws.keys.push_back(draw_new(spec_.key, random, taken));
+    draws.keys.push_back(draw_new(spec_.key, lists, random, taken));
     auto& values = draws.values.emplace_back();
     for (int value = 0; value < spec_.v; ++value) {
-      values.push_back(draw_new(spec_.value, random, taken));
+      values.push_back(draw_new(spec_.value, lists, random, taken));
       draws.needles.push_back(
           {key, value, needle_text(spec_.value, draws.keys.back(), values.back())});
     }
@@ -106,8 +151,8 @@ Draws Niah::draw(PythonRandom& random, std::int64_t i) const {
   if (spec_.depth == NiahDepth::grid) {
     draws.depths.push_back(static_cast<double>(i % 11) / 10);
   } else if (spec_.filler == NiahFiller::prose) {
-    for (const std::size_t d : random.sample(kDepths.size(), draws.needles.size())) {
-      draws.depths.push_back(kDepths[d] / 100.0);
+    for (const std::size_t d : random.sample(kNiahDepths.size(), draws.needles.size())) {
+      draws.depths.push_back(kNiahDepths[d] / 100.0);
     }
   } else {
     for (std::size_t n = 0; n < draws.needles.size(); ++n) draws.depths.push_back(random.random());
@@ -125,9 +170,10 @@ Haystack Niah::haystack(const TaskOptions& options, const Draws& draws) const {
   }
   std::set<std::string> taken(draws.keys.begin(), draws.keys.end());
   for (const auto& values : draws.values) taken.insert(values.begin(), values.end());
-  return {"\n", [this, taken, random = PythonRandom(draws.haystack_seed)]() mutable {
-            const std::string key = draw_new(spec_.key, random, taken);
-            return needle_text(spec_.value, key, draw_new(spec_.value, random, taken));
+  return {"\n", [this, taken, &lists = key_lists(options),
+                 random = PythonRandom(draws.haystack_seed)]() mutable {
+            const std::string key = draw_new(spec_.key, lists, random, taken);
+            return needle_text(spec_.value, key, draw_new(spec_.value, lists, random, taken));
           }};
 }
 
@@ -152,7 +198,7 @@ std::vector<std::int64_t> Niah::cuts(const Draws& draws, std::int64_t n, std::in
 SampledTask::Attempt Niah::try_make(const TaskOptions& options, std::int64_t i,
                                     const Tokenizer& tokenizer) const {
   PythonRandom random = random_for(options, i);
-  const Draws draws = draw(random, i);
+  const Draws draws = draw(key_lists(options), random, i);
 
   Sample sample;
   std::string query;
@@ -184,7 +230,10 @@ SampledTask::Attempt Niah::try_make(const TaskOptions& options, std::int64_t i,
 
   Units units(haystack(options, draws), tokenizer);
   const std::int64_t max_tokens = text_tokens(options, tokenizer);
-  const std::int64_t head_tokens = spec_.depth == NiahDepth::grid ? tokenizer.count(head) : 0;
+  const std::int64_t head_tokens =
+      spec_.depth == NiahDepth::grid
+          ? tokenizer.count(ChatTemplate(options.chat_template).before() + head)
+          : 0;
   // RULER joins empty stretches of prose too, which leaves a space where a needle comes first, last
   // or right after another one.
   const bool joins_empty = spec_.filler == NiahFiller::prose && spec_.depth == NiahDepth::random;
@@ -220,7 +269,7 @@ SampledTask::Attempt Niah::try_make(const TaskOptions& options, std::int64_t i,
     draft.text += question + sample.answer_prefix;
     return draft;
   };
-  Fit fitted = fit(tokenizer, max_tokens, 1, units, build);
+  Fit fitted = fit_text(options, tokenizer, sample.answer_prefix, 1, units, build);
   return finish(options, tokenizer, std::move(fitted), std::move(sample));
 }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -13,6 +14,11 @@ namespace sala {
 enum class NiahFiller : std::uint8_t { noise, prose, needles };
 enum class NiahWord : std::uint8_t { words, numbers, uuids };
 enum class NiahDepth : std::uint8_t { random, grid };
+
+/// Percent of the sentences before a needle; drawn without replacement within a sample.
+inline constexpr std::array<int, 40> kNiahDepths{
+    0,  3,  5,  8,  10, 13, 15, 18, 21, 23, 26, 28, 31, 33, 36, 38, 41, 44, 46, 49,
+    51, 54, 56, 59, 62, 64, 67, 69, 72, 74, 77, 79, 82, 85, 87, 90, 92, 95, 97, 100};
 
 /// One task of the family. k keys with v values each are hidden, q keys are asked for.
 struct NiahSpec {
@@ -27,8 +33,8 @@ struct NiahSpec {
   NiahDepth depth = NiahDepth::random;
 };
 
-/// Strings, draws and repairs: RULER (arXiv 2404.06654, commit c3f5e3b) in strict mode. With
-/// NiahDepth::grid the needle of sample i starts at (i mod 11) * 10 % of the prompt's tokens, as
+/// RULER's needle tasks (arXiv 2404.06654, commit c3f5e3b). With NiahDepth::grid, which upstream
+/// does not have, the needle of sample i starts at (i mod 11) * 10 % of the prompt's tokens, as
 /// near as the ends of sentences allow.
 std::unique_ptr<Task> make_niah(const NiahSpec& spec);
 

@@ -63,7 +63,7 @@ class Passkey : public SampledTask {
       return Draft{std::move(text), {span}};
     };
     NoiseCharacters sizes(tokenizer);
-    Fit fitted = fit(tokenizer, text_tokens(options, tokenizer), 0, sizes, build);
+    Fit fitted = fit_text(options, tokenizer, kAnswerPrefix, 0, sizes, build);
     Sample sample;
     sample.answer_prefix = kAnswerPrefix;
     sample.references = {key};

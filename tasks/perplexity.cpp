@@ -23,7 +23,7 @@ class Perplexity : public SampledTask {
       for (std::int64_t unit = 1; unit < n; ++unit) draft.text += units.separator() + units[unit];
       return draft;
     };
-    Fit fitted = fit(tokenizer, text_tokens(options, tokenizer), 1, units, build);
+    Fit fitted = fit_text(options, tokenizer, "", 1, units, build);
     Sample sample;
     sample.cluster = cluster_name(seed);
     sample.prompt_logprobs = true;

@@ -1,68 +1,24 @@
-// MT19937 after Matsumoto and Nishimura, with CPython's seeding and draws.
+// CPython's draws on top of the Mersenne Twister.
 // SPDX-License-Identifier: Apache-2.0
 #include "tasks/python_random.h"
 
 #include <algorithm>
 #include <bit>
-#include <unordered_set>
 
 #include "engine/base/error.h"
 
 namespace sala {
+namespace {
 
-PythonRandom::PythonRandom(std::uint64_t seed) {
+std::vector<std::uint32_t> key_of(std::uint64_t seed) {
   std::vector<std::uint32_t> key{static_cast<std::uint32_t>(seed)};
   if (seed >> 32 != 0) key.push_back(static_cast<std::uint32_t>(seed >> 32));
-
-  auto& mt = state_;
-  const std::size_t n = mt.size();
-  const auto mixed = [&](std::size_t i) { return mt[i - 1] ^ (mt[i - 1] >> 30); };
-  mt[0] = 19650218U;
-  for (std::size_t i = 1; i < n; ++i) {
-    mt[i] = 1812433253U * mixed(i) + static_cast<std::uint32_t>(i);
-  }
-  std::size_t i = 1;
-  const auto advance = [&] {
-    if (++i < n) return;
-    mt[0] = mt[n - 1];
-    i = 1;
-  };
-  std::size_t j = 0;
-  for (std::size_t step = 0; step < n; ++step) {
-    mt[i] = (mt[i] ^ (mixed(i) * 1664525U)) + key[j] + static_cast<std::uint32_t>(j);
-    advance();
-    j = (j + 1) % key.size();
-  }
-  for (std::size_t step = 1; step < n; ++step) {
-    mt[i] = (mt[i] ^ (mixed(i) * 1566083941U)) - static_cast<std::uint32_t>(i);
-    advance();
-  }
-  mt[0] = 0x80000000U;
+  return key;
 }
 
-void PythonRandom::regenerate() {
-  const std::size_t n = state_.size();
-  for (std::size_t k = 0; k < n; ++k) {
-    const std::uint32_t y = (state_[k] & 0x80000000U) | (state_[(k + 1) % n] & 0x7FFFFFFFU);
-    state_[k] = state_[(k + 397) % n] ^ (y >> 1) ^ ((y & 1U) != 0 ? 0x9908B0DFU : 0U);
-  }
-  index_ = 0;
-}
+}  // namespace
 
-std::uint32_t PythonRandom::next_u32() {
-  if (index_ == state_.size()) regenerate();
-  std::uint32_t y = state_[index_++];
-  y ^= y >> 11;
-  y ^= (y << 7) & 0x9D2C5680U;
-  y ^= (y << 15) & 0xEFC60000U;
-  return y ^ (y >> 18);
-}
-
-double PythonRandom::random() {
-  const double high = next_u32() >> 5;
-  const double low = next_u32() >> 6;
-  return (high * 67108864.0 + low) / 9007199254740992.0;
-}
+PythonRandom::PythonRandom(std::uint64_t seed) : MersenneTwister(key_of(seed)) {}
 
 std::uint64_t PythonRandom::getrandbits(int k) {
   if (k == 0) return 0;
@@ -103,10 +59,12 @@ std::vector<std::size_t> PythonRandom::sample(std::size_t n, std::size_t k) {
     }
     return drawn;
   }
-  std::unordered_set<std::size_t> seen;
+  std::vector<bool> seen(n);
   while (drawn.size() < k) {
     const std::size_t j = randbelow(n);
-    if (seen.insert(j).second) drawn.push_back(j);
+    if (seen[j]) continue;
+    seen[j] = true;
+    drawn.push_back(j);
   }
   return drawn;
 }

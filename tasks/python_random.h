@@ -2,24 +2,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tasks/mersenne_twister.h"
+
 namespace sala {
 
-/// MT19937 seeded as `random.seed(n)`; each method draws exactly what its namesake in CPython's
-/// `random` module draws.
-class PythonRandom {
+/// Seeded as `random.seed(n)`; each method draws exactly what its namesake in CPython's `random`
+/// module draws.
+class PythonRandom : public MersenneTwister {
  public:
   explicit PythonRandom(std::uint64_t seed);
 
-  std::uint32_t next_u32();
-  /// In [0, 1), 53 bits.
-  double random();
   /// k random bits, k in [0, 64].
   std::uint64_t getrandbits(int k);
   /// In [0, n), n >= 1.
@@ -51,12 +49,6 @@ class PythonRandom {
   void shuffle(std::vector<T>& items) {
     for (std::size_t i = items.size(); i-- > 1;) std::swap(items[i], items[randbelow(i + 1)]);
   }
-
- private:
-  void regenerate();
-
-  std::array<std::uint32_t, 624> state_{};
-  std::size_t index_ = 624;
 };
 
 }  // namespace sala

@@ -7,9 +7,13 @@
 
 #include "engine/base/error.h"
 #include "harness/task.h"
+#include "tasks/association.h"
 #include "tasks/niah.h"
 #include "tasks/passkey.h"
 #include "tasks/perplexity.h"
+#include "tasks/ruler/tasks.h"
+#include "tasks/suites/suites.h"
+#include "tasks/turns.h"
 
 namespace sala {
 namespace {
@@ -38,6 +42,10 @@ struct Entry {
 
 // Sorted by name.
 constexpr Entry kTasks[] = {
+    {"association", "a person by a fact that shares no word with the question", make_association},
+    {"association_direct", "the same, asked in the fact's own words", make_association_direct},
+    {"cwe", "the ten most common words of a list", make_cwe},
+    {"fwe", "the three most frequent coded words", make_fwe},
     {"needle_grid", "one number in prose at depth 0, 10, ... 100 %",
      niah<kProse, kWords, kNumbers, 1, 1, 1, NiahDepth::grid>},
     {"niah_multikey_1", "one of four numbers in prose", niah<kProse, kWords, kNumbers, 4, 1, 1>},
@@ -50,23 +58,38 @@ constexpr Entry kTasks[] = {
     {"niah_single_3", "one UUID in prose", niah<kProse, kWords, kUuids, 1, 1, 1>},
     {"passkey", "a short number in noise, at any depth", make_passkey},
     {"perplexity", "likelihood of plain text by position", make_perplexity},
+    {"qa_1", "a question about one of many paragraphs", make_qa_squad},
+    {"qa_2", "a question about two of many paragraphs", make_qa_hotpotqa},
+    {"turns_2", "one of two equal requests of a conversation, word for word", make_turns_2},
+    {"turns_4", "one of four equal requests", make_turns_4},
+    {"turns_8", "one of eight equal requests", make_turns_8},
+    {"vt", "five variables that share a value, in noise", make_vt},
 };
+
+// Suites over official files; their members are in tables of their own.
+constexpr TaskFamily (*kFamilies[])() = {babilong_family, infinitebench_family, longbench_family,
+                                         mrcr_family,     niah_grid_family,     nolima_family,
+                                         passkey_family};
 
 }  // namespace
 
 std::unique_ptr<Task> make_task(std::string_view name) {
   const auto* found = std::find_if(std::begin(kTasks), std::end(kTasks),
                                    [&](const Entry& entry) { return entry.name == name; });
-  if (found == std::end(kTasks)) {
-    throw Error("tasks", "unknown task '{}'; the tasks are {}", name,
-                fmt::join(task_names(), ", "));
+  if (found != std::end(kTasks)) return found->make(found->name, found->summary);
+  for (const auto family : kFamilies) {
+    if (auto task = family().make(name)) return task;
   }
-  return found->make(found->name, found->summary);
+  throw Error("tasks", "unknown task '{}'; the tasks are {}", name, fmt::join(task_names(), ", "));
 }
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
   for (const Entry& entry : kTasks) names.emplace_back(entry.name);
+  for (const auto family : kFamilies) {
+    for (std::string& name : family().names()) names.push_back(std::move(name));
+  }
+  std::sort(names.begin(), names.end());
   return names;
 }
 

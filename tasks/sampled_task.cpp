@@ -7,13 +7,13 @@
 
 #include "engine/base/error.h"
 #include "engine/base/sha256.h"
+#include "tasks/chat_template.h"
 
 namespace sala {
 namespace {
 
 /// Tokens that hold the bytes of a span, counted from `first`.
-TokenSpan tokens_of(const Encoding& encoding, ByteSpan bytes, std::int64_t first) {
-  const auto& begin = encoding.begin;
+TokenSpan tokens_of(const std::vector<std::int64_t>& begin, ByteSpan bytes, std::int64_t first) {
   const auto from =
       std::upper_bound(begin.begin(), begin.end(), static_cast<std::int64_t>(bytes.begin)) - 1;
   const auto to =
@@ -38,6 +38,9 @@ std::string cluster_name(std::uint64_t haystack_seed) {
 
 Sample SampledTask::make(const TaskOptions& options, std::int64_t i,
                          const Tokenizer& tokenizer) const {
+  if (options.mode != "strict") {
+    throw Error("--mode", "task {} has no mode '{}', only strict", info_.name, options.mode);
+  }
   if (i < 0) throw Error(info_.name, "sample {} does not exist; the first one is 0", i);
   Attempt attempt = try_make(options, i, tokenizer);
   if (auto* sample = std::get_if<Sample>(&attempt)) {
@@ -57,6 +60,7 @@ std::int64_t SampledTask::smallest_length(TaskOptions options, std::int64_t i,
   // kVariation tokens.
   constexpr std::int64_t kVariation = 256;
   options.length = std::max(options.length, tokens_to_generate_);
+  const std::int64_t n_tried = std::min(kSamplesTried, count(options, tokenizer));
   const auto tokens_over = [&](std::int64_t sample) {
     const Attempt attempt = try_make(options, sample, tokenizer);
     const auto* too_short = std::get_if<TooShort>(&attempt);
@@ -65,7 +69,7 @@ std::int64_t SampledTask::smallest_length(TaskOptions options, std::int64_t i,
   for (;;) {
     ++options.length;
     std::int64_t over = tokens_over(i);
-    for (std::int64_t other = 0; over == 0 && other < kSamplesTried; ++other) {
+    for (std::int64_t other = 0; over == 0 && other < n_tried; ++other) {
       over = tokens_over(other);
     }
     if (over == 0) return options.length;
@@ -78,29 +82,43 @@ std::int64_t SampledTask::text_tokens(const TaskOptions& options,
   return options.length - tokens_to_generate_ - (tokenizer.bos() ? 1 : 0);
 }
 
-SampledTask::Attempt SampledTask::finish(const TaskOptions& options, const Tokenizer& tokenizer,
-                                         Fit fitted, Sample sample) const {
-  if (fitted.needed > text_tokens(options, tokenizer)) {
-    return TooShort{fitted.needed + options.length - text_tokens(options, tokenizer)};
-  }
-  sample.prompt = std::move(fitted.draft.text);
+Fit SampledTask::fit_text(const TaskOptions& options, const Tokenizer& tokenizer,
+                          std::string_view answer_prefix, std::int64_t min_units, SizeModel& sizes,
+                          const std::function<Draft(std::int64_t)>& build) const {
+  const ChatTemplate chat(options.chat_template);
+  return fit(tokenizer, text_tokens(options, tokenizer), min_units, sizes,
+             [&](std::int64_t n) { return chat.wrap(build(n), answer_prefix.size()); });
+}
+
+Sample SampledTask::complete(Sample sample, Draft draft, Encoding encoding,
+                             const Tokenizer& tokenizer) const {
+  sample.prompt = std::move(draft.text);
   if (!sample.prompt.ends_with(sample.answer_prefix)) {
     throw Error(info_.name, "the prompt does not end with its answer prefix '{}'",
                 sample.answer_prefix);
   }
-  if (const auto bos = tokenizer.bos()) sample.prompt_ids.push_back(*bos);
-  const auto n_before = static_cast<std::int64_t>(sample.prompt_ids.size());
-  sample.prompt_ids.insert(sample.prompt_ids.end(), fitted.encoding.ids.begin(),
-                           fitted.encoding.ids.end());
+  sample.prompt_ids = std::move(encoding.ids);
+  // A chat template may spell the BOS out.
+  const auto bos = tokenizer.bos();
+  const bool has_bos = !bos || (!sample.prompt_ids.empty() && sample.prompt_ids.front() == *bos);
+  if (!has_bos) sample.prompt_ids.insert(sample.prompt_ids.begin(), *bos);
   sample.max_new_tokens = tokens_to_generate_;
-  for (const ByteSpan& needle : fitted.draft.needles) {
-    sample.needles.push_back(tokens_of(fitted.encoding, needle, n_before));
+  for (const ByteSpan& needle : draft.needles) {
+    sample.needles.push_back(tokens_of(encoding.begin, needle, has_bos ? 0 : 1));
   }
   if (!sample.needles.empty()) {
     sample.depth_pct = 100.0 * static_cast<double>(sample.needles.front().begin) /
                        static_cast<double>(sample.prompt_ids.size());
   }
   return sample;
+}
+
+SampledTask::Attempt SampledTask::finish(const TaskOptions& options, const Tokenizer& tokenizer,
+                                         Fit fitted, Sample sample) const {
+  const std::int64_t limit = text_tokens(options, tokenizer);
+  if (fitted.needed > limit) return TooShort{fitted.needed + options.length - limit};
+  return complete(std::move(sample), std::move(fitted.draft), std::move(fitted.encoding),
+                  tokenizer);
 }
 
 }  // namespace sala

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -27,7 +29,9 @@ std::string cluster_name(std::uint64_t haystack_seed);
 class SampledTask : public Task {
  public:
   const TaskInfo& info() const final { return info_; }
-  Sample make(const TaskOptions& options, std::int64_t i, const Tokenizer& tokenizer) const final;
+  /// Strict mode; any other is an Error.
+  Sample make(const TaskOptions& options, std::int64_t i,
+              const Tokenizer& tokenizer) const override;
 
  protected:
   /// The smallest prompt of this sample and its answer take this many tokens, over the limit.
@@ -47,12 +51,20 @@ class SampledTask : public Task {
   }
   /// Tokens of the limit that the text may use.
   std::int64_t text_tokens(const TaskOptions& options, const Tokenizer& tokenizer) const;
-  /// Takes over text, ids and needle positions of what fit() found into `sample`, whose references
-  /// and answer_prefix are already set.
+  /// fit() of the text that is sent: what `build` makes, which ends with the answer prefix, in the
+  /// chat template.
+  Fit fit_text(const TaskOptions& options, const Tokenizer& tokenizer,
+               std::string_view answer_prefix, std::int64_t min_units, SizeModel& sizes,
+               const std::function<Draft(std::int64_t n_units)>& build) const;
+  /// Takes over text, ids and needle positions into `sample`, whose references and answer_prefix
+  /// are already set.
+  Sample complete(Sample sample, Draft draft, Encoding encoding, const Tokenizer& tokenizer) const;
+  /// The same for what fit_text() found, unless it is over the limit.
   Attempt finish(const TaskOptions& options, const Tokenizer& tokenizer, Fit fitted,
                  Sample sample) const;
 
   const Texts& texts() const { return texts_; }
+  std::int64_t tokens_to_generate() const { return tokens_to_generate_; }
 
  private:
   std::int64_t smallest_length(TaskOptions options, std::int64_t i,

@@ -127,9 +127,10 @@ class FakeTask final : public Task {
     sample.prompt_ids = tokenizer.encode(sample.prompt).ids;
     sample.max_new_tokens = kAnswer;
     sample.references = {std::to_string(i)};
-    sample.needles = {{2, 5}};
+    const auto at = static_cast<std::int64_t>(sample.prompt.find(" sample "));
+    sample.needles = {{at, at + 20}};
     sample.depth_pct = 10;
-    sample.cluster = fmt::format("{}", i);
+    sample.cluster = fmt::format("{}-{}-{}", info_.name, options.length, i);
     return sample;
   }
 

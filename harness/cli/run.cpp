@@ -33,7 +33,9 @@ struct RunFlags {
   std::vector<std::string> tasks;
   std::optional<std::int64_t> samples;
   std::optional<std::uint64_t> seed;
-  std::string data;
+  std::vector<std::string> data;
+  std::string mode;
+  std::string chat_template;
   std::string db = "sala.db";
   bool dry_run = false;
   bool json = false;
@@ -42,8 +44,13 @@ struct RunFlags {
 
 Suite choose_suite(const RunFlags& flags) {
   Suite suite = load_suite(flags.suite);
-  SuiteOverrides overrides{
-      .tasks = flags.tasks, .lengths = {}, .samples = flags.samples, .seed = flags.seed};
+  SuiteOverrides overrides{.tasks = flags.tasks,
+                           .lengths = {},
+                           .samples = flags.samples,
+                           .seed = flags.seed,
+                           .mode = flags.mode,
+                           .data = flags.data,
+                           .chat_template = flags.chat_template};
   if (!flags.lengths.empty()) overrides.lengths = parse_sizes(flags.lengths);
   override_suite(suite, overrides);
   return suite;
@@ -91,7 +98,7 @@ int run(const RunFlags& flags) {
   const Suite suite = choose_suite(flags);
   const std::vector<Side> sides = load_sides(flags);
   const EnvironmentRow environment = capture_environment();
-  const Plan plan = make_plan(suite, flags.data, sides, environment, make_task);
+  const Plan plan = make_plan(suite, sides, environment, make_task);
   if (flags.dry_run) {
     fmt::print("{}", flags.json ? plan_json(plan, sides) : plan_table(plan, sides));
     return 0;
@@ -113,9 +120,11 @@ int run(const RunFlags& flags) {
   }
   interrupts.watch(nullptr);
 
-  const auto rows = summarize(ResultReader(flags.db).results({writer.sweep_uid()}));
-  fmt::print("{}",
-             flags.json ? summary_json(rows, writer.sweep_uid(), flags.db) : summary_table(rows));
+  const Results results = ResultReader(flags.db).results({writer.sweep_uid()});
+  const auto rows = summarize(results);
+  const auto pair = summarize_pair(results);
+  fmt::print("{}", flags.json ? summary_json(rows, pair, writer.sweep_uid(), flags.db)
+                              : summary_table(rows, pair));
   if (!flags.no_progress) {
     fmt::print(stderr, "every sample is in {}; see it with: sala report --db {} -o report.html\n",
                flags.db, flags.db);
@@ -127,7 +136,7 @@ int run(const RunFlags& flags) {
 
 Action setup_run(CLI::App& app) {
   const auto flags = std::make_shared<RunFlags>();
-  app.add_option("--suite", flags->suite, "quick, needle, speed or a file ending in .toml")
+  app.add_option("--suite", flags->suite, "quick, needle, ruler, speed or a file ending in .toml")
       ->capture_default_str();
   app.add_option("--model", flags->model,
                  fmt::format("Model folder or name; default: {}", kDefaultModel));
@@ -140,7 +149,13 @@ Action setup_run(CLI::App& app) {
   app.add_option("--samples", flags->samples, "Samples of every task at every length");
   app.add_option("--seed", flags->seed, "Seed of the prompts");
   app.add_option("--tasks", flags->tasks, "Task names, comma-separated")->delimiter(',');
-  app.add_option("--data", flags->data, "Text file or folder to hide the needles in");
+  app.add_option("--data", flags->data,
+                 "Folder of benchmark data (docs/ruler.md), or a text file to hide needles in; may "
+                 "be given several times, the first that has a file wins");
+  app.add_option("--mode", flags->mode,
+                 "strict, or official: the published code's prompts, mistakes included");
+  app.add_option("--chat-template", flags->chat_template,
+                 "Name such as meta-llama3, or a text with {task_template}");
   app.add_option("--db", flags->db, "Results database")->capture_default_str();
   app.add_flag("--dry-run", flags->dry_run, "Print what would run and the memory it needs");
   app.add_flag("--json", flags->json, "Print the result as JSON");

@@ -1,5 +1,7 @@
-// sala tasks: what tasks there are, their samples as text, and scores of predictions made
-// elsewhere. SPDX-License-Identifier: Apache-2.0
+// sala tasks: the tasks, their samples as text, and scores of predictions made elsewhere.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +15,7 @@
 #include "harness/plan/sizes.h"
 #include "harness/scorer.h"
 #include "harness/task.h"
+#include "tasks/ruler/jsonl.h"
 
 namespace sala {
 namespace {
@@ -26,8 +29,14 @@ struct EmitFlags {
   std::uint64_t seed = 42;
   std::string tokenizer;
   std::string mode = "strict";
-  std::string data;
+  std::string chat_template = "base";
+  std::vector<std::string> data;
   std::string format = "ruler-jsonl";
+};
+
+struct ListFlags {
+  std::vector<std::string> data;
+  bool json = false;
 };
 
 struct ScoreFlags {
@@ -41,7 +50,27 @@ void print_line(const std::string& line) {
   if (std::ferror(stdout) != 0) throw Error("standard output", "cannot be written");
 }
 
-int list_tasks(bool as_json) {
+std::vector<std::string> standins_of(const Task& task, const TaskOptions& options) {
+  std::vector<std::string> names;
+  for (const TaskSource& source : task.sources(options)) {
+    if (source.standin) names.push_back(source.name);
+  }
+  return names;
+}
+
+/// What a strict prompt would be made of: original, standin, missing, or - for no data at all.
+std::string data_label(const Task& task, const std::vector<std::string>& data) {
+  const TaskOptions options{.length = 4096, .data = data};
+  if (data.empty() && !task.info().needs_data.empty()) return "missing";
+  try {
+    if (!standins_of(task, options).empty()) return "standin";
+    return task.sources(options).empty() ? "-" : "original";
+  } catch (const Error&) {
+    return "missing";
+  }
+}
+
+int list_tasks(const ListFlags& flags) {
   Json rows = Json::array();
   for (const std::string& name : task_names()) {
     const auto task = make_task(name);
@@ -49,47 +78,22 @@ int list_tasks(bool as_json) {
     rows.push_back({{"name", info.name},
                     {"version", info.version},
                     {"scorer", info.scorer},
+                    {"data", data_label(*task, flags.data)},
                     {"summary", info.summary},
                     {"source", info.source}});
   }
-  if (as_json) {
+  if (flags.json) {
     print_line(rows.dump(2));
     return 0;
   }
-  print_line(fmt::format("{:<16} {:>7}  {:<10}  {}", "task", "version", "scorer", "summary"));
+  constexpr const char* kRow = "{:<31} {:>7}  {:<28} {:<8} {}";
+  print_line(fmt::format(kRow, "task", "version", "scorer", "data", "summary"));
   for (const Json& row : rows) {
-    print_line(fmt::format("{:<16} {:>7}  {:<10}  {}", row["name"].get<std::string>(),
-                           row["version"].get<int>(), row["scorer"].get<std::string>(),
+    print_line(fmt::format(kRow, row["name"].get<std::string>(), row["version"].get<int>(),
+                           row["scorer"].get<std::string>(), row["data"].get<std::string>(),
                            row["summary"].get<std::string>()));
   }
   return 0;
-}
-
-/// JSON as Python's json.dumps writes it: ASCII, a space after each comma and colon.
-std::string python_json(const Json& value) {
-  if (!value.is_structured()) return value.dump(-1, ' ', true);
-  std::string out;
-  for (const auto& [key, item] : value.items()) {
-    if (!out.empty()) out += ", ";
-    if (value.is_object()) out += Json(key).dump(-1, ' ', true) + ": ";
-    out += python_json(item);
-  }
-  return value.is_object() ? "{" + out + "}" : "[" + out + "]";
-}
-
-/// A line of a RULER data set; `input` is the prompt without its answer prefix.
-std::string ruler_line(const Sample& sample, const Tokenizer& tokenizer) {
-  const std::string input =
-      sample.prompt.substr(0, sample.prompt.size() - sample.answer_prefix.size());
-  const auto length = static_cast<std::int64_t>(sample.prompt_ids.size()) + sample.max_new_tokens;
-  Json line{{"index", sample.index},         {"input", input},
-            {"outputs", sample.references},  {"length", length},
-            {"length_w_model_temp", length}, {"answer_prefix", sample.answer_prefix}};
-  if (!sample.needles.empty()) {
-    const std::size_t at = input.find(sample.references.front());
-    line["token_position_answer"] = tokenizer.count(std::string_view(input).substr(0, at));
-  }
-  return python_json(line);
 }
 
 std::string text_block(const Sample& sample) {
@@ -101,18 +105,24 @@ std::string text_block(const Sample& sample) {
 }
 
 int emit(const EmitFlags& flags) {
-  if (flags.mode != "strict") {
-    throw Error("--mode", "'{}' is not available, the only mode is strict", flags.mode);
-  }
   if (flags.samples < 1) throw Error("--samples", "{} is not a positive number", flags.samples);
   const auto task = make_task(flags.task);
   const auto tokenizer = flags.tokenizer == "whitespace"
                              ? make_whitespace_tokenizer()
                              : load_tokenizer(resolve_model(flags.tokenizer));
-  const TaskOptions options{parse_size(flags.length), flags.seed, flags.data};
+  const TaskOptions options{.length = parse_size(flags.length),
+                            .seed = flags.seed,
+                            .data = flags.data,
+                            .mode = flags.mode,
+                            .chat_template = flags.chat_template};
+  if (const auto standins = standins_of(*task, options); !standins.empty()) {
+    fmt::print(stderr, "note: label standin, not comparable with published scores: {}\n",
+               fmt::join(standins, ", "));
+  }
   for (std::int64_t i = 0; i < flags.samples; ++i) {
     const Sample sample = task->make(options, i, *tokenizer);
-    print_line(flags.format == "text" ? text_block(sample) : ruler_line(sample, *tokenizer));
+    print_line(flags.format == "text" ? text_block(sample)
+                                      : ruler_jsonl(sample, task->info(), options, *tokenizer));
   }
   return 0;
 }
@@ -175,9 +185,10 @@ int score(const ScoreFlags& flags) {
 
 Action setup_tasks(CLI::App& app) {
   app.require_subcommand(1);
-  const auto list_json = std::make_shared<bool>(false);
+  const auto list_flags = std::make_shared<ListFlags>();
   CLI::App* list = app.add_subcommand("list", "The tasks, their versions and scorers");
-  list->add_flag("--json", *list_json, "Machine-readable output");
+  list->add_option("--data", list_flags->data, "Say of these folders what they have of the tasks");
+  list->add_flag("--json", list_flags->json, "Machine-readable output");
 
   const auto emit_flags = std::make_shared<EmitFlags>();
   CLI::App* emitted = app.add_subcommand("emit", "Samples of a task, one a line");
@@ -193,9 +204,18 @@ Action setup_tasks(CLI::App& app) {
       ->add_option("--tokenizer", emit_flags->tokenizer,
                    "Model folder, a name under data/models, or whitespace")
       ->required();
-  emitted->add_option("--mode", emit_flags->mode, "strict")->capture_default_str();
+  emitted
+      ->add_option("--mode", emit_flags->mode,
+                   "strict, or official: the published code's prompts, mistakes included")
+      ->check(CLI::IsMember({"strict", "official"}))
+      ->capture_default_str();
+  emitted
+      ->add_option("--chat-template", emit_flags->chat_template,
+                   "Name such as meta-llama3, or a text with {task_template}")
+      ->capture_default_str();
   emitted->add_option("--data", emit_flags->data,
-                      "Text file or folder for the haystack; the built-in prose without it");
+                      "Folder of benchmark data (docs/ruler.md), or a text file to hide needles "
+                      "in; may be given several times, the first that has a file wins");
   emitted->add_option("--format", emit_flags->format, "ruler-jsonl or text")
       ->check(CLI::IsMember({"ruler-jsonl", "text"}))
       ->capture_default_str();
@@ -211,7 +231,7 @@ Action setup_tasks(CLI::App& app) {
   scored->add_flag("--json", score_flags->json, "Machine-readable output");
 
   return [=] {
-    if (list->parsed()) return list_tasks(*list_json);
+    if (list->parsed()) return list_tasks(*list_flags);
     if (emitted->parsed()) return emit(*emit_flags);
     return score(*score_flags);
   };

@@ -3,21 +3,16 @@
 #include "harness/compare/statistics.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
 #include <numeric>
-#include <random>
-#include <unordered_map>
 #include <utility>
 
 #include "engine/base/error.h"
+#include "harness/compare/distributions.h"
+#include "harness/compare/resampling.h"
 
 namespace sala {
 namespace {
-
-constexpr double kZ975 = 1.959963984540054;
-constexpr double kZ800 = 0.8416212335729143;
 
 double log_choose(double n, double k) {
   return std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1);
@@ -33,73 +28,57 @@ double half_binomial_cdf(std::int64_t k, std::int64_t n) {
   return sum;
 }
 
-/// Fills the state of std::mt19937 as Python's random.seed(int) does (init_by_array of one word).
-struct PythonSeed {
-  using result_type = std::uint32_t;
-  std::uint32_t seed;
-
-  template <typename It>
-  void generate(It begin, It end) const {
-    std::array<std::uint32_t, 624> state;
-    state[0] = 19650218U;
-    const auto step = [](std::uint32_t previous) { return previous ^ (previous >> 30); };
-    for (std::uint32_t i = 1; i < 624; ++i) {
-      state[i] = 1812433253U * step(state[i - 1]) + i;
-    }
-    std::uint32_t i = 1;
-    for (int n = 0; n < 624; ++n) {
-      state[i] = (state[i] ^ (step(state[i - 1]) * 1664525U)) + seed;
-      if (++i == 624) {
-        state[0] = state[623];
-        i = 1;
-      }
-    }
-    for (int n = 0; n < 623; ++n) {
-      state[i] = (state[i] ^ (step(state[i - 1]) * 1566083941U)) - i;
-      if (++i == 624) {
-        state[0] = state[623];
-        i = 1;
-      }
-    }
-    state[0] = 0x80000000U;
-    std::copy(state.begin(), state.begin() + (end - begin), begin);
-  }
-};
-
-/// Python's random._randbelow: uniform in [0, n), n > 0.
-std::uint32_t rand_below(std::mt19937& generator, std::uint32_t n) {
-  const int bits = static_cast<int>(std::bit_width(n));
-  std::uint32_t r;
-  do {
-    r = static_cast<std::uint32_t>(generator()) >> (32 - bits);
-  } while (r >= n);
-  return r;
-}
-
-/// Linear interpolation between order statistics at (n - 1) p.
-double quantile(const std::vector<double>& sorted, double p) {
-  const double position = static_cast<double>(sorted.size() - 1) * p;
-  const auto below = static_cast<std::size_t>(position);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (position - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+std::vector<std::size_t> ascending_order(std::span<const double> p) {
+  std::vector<std::size_t> order(p.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return std::pair(p[a], a) < std::pair(p[b], b); });
+  return order;
 }
 
 }  // namespace
 
 Interval wilson_interval(std::int64_t k, std::int64_t n) {
   SALA_CHECK(n > 0 && k >= 0 && k <= n, "a proportion needs 0 <= k <= n and n > 0");
+  return wilson_mean_interval(static_cast<double>(k) / static_cast<double>(n), n);
+}
+
+Interval wilson_mean_interval(double mean, std::int64_t n) {
+  SALA_CHECK(n > 0 && mean >= 0 && mean <= 1, "a mean score lies in [0, 1]");
   const auto count = static_cast<double>(n);
-  const double p = static_cast<double>(k) / count;
   const double z2 = kZ975 * kZ975;
   const double scale = 1 / (1 + z2 / count);
-  const double centre = (p + z2 / (2 * count)) * scale;
-  const double half = kZ975 * std::sqrt(p * (1 - p) / count + z2 / (4 * count * count)) * scale;
-  return {k == 0 ? 0.0 : std::max(0.0, centre - half), k == n ? 1.0 : std::min(1.0, centre + half)};
+  const double centre = (mean + z2 / (2 * count)) * scale;
+  const double half =
+      kZ975 * std::sqrt(mean * (1 - mean) / count + z2 / (4 * count * count)) * scale;
+  return {mean == 0 ? 0.0 : std::max(0.0, centre - half),
+          mean == 1 ? 1.0 : std::min(1.0, centre + half)};
+}
+
+Interval clopper_pearson_interval(std::int64_t k, std::int64_t n) {
+  SALA_CHECK(n > 0 && k >= 0 && k <= n, "a proportion needs 0 <= k <= n and n > 0");
+  const auto hits = static_cast<double>(k);
+  const auto misses = static_cast<double>(n - k);
+  return {k == 0 ? 0.0 : beta_quantile(0.025, hits, misses + 1),
+          k == n ? 1.0 : beta_quantile(0.975, hits + 1, misses)};
+}
+
+double zero_failures_bound(std::int64_t n) {
+  SALA_CHECK(n > 0, "a bound needs a trial");
+  return -std::expm1(std::log(0.05) / static_cast<double>(n));
 }
 
 double mcnemar_exact(std::int64_t b, std::int64_t c) {
   if (b + c == 0) return 1;
   return std::min(1.0, 2 * half_binomial_cdf(std::min(b, c), b + c));
+}
+
+double mcnemar_mid_p(std::int64_t b, std::int64_t c) {
+  if (b + c == 0) return 1;
+  const std::int64_t k = std::min(b, c);
+  const double below = k == 0 ? 0 : half_binomial_cdf(k - 1, b + c);
+  const double at = half_binomial_cdf(k, b + c);
+  return std::min(1.0, below + at);
 }
 
 Interval paired_difference_interval(std::int64_t both, std::int64_t only_first,
@@ -147,37 +126,44 @@ double mean(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-Interval bootstrap_mean_interval(std::span<const double> values,
-                                 std::span<const std::string> clusters, int replicates,
-                                 std::uint32_t seed) {
-  SALA_CHECK(!values.empty() && values.size() == clusters.size(), "one cluster name a value");
-  struct Sum {
-    double total = 0;
-    double count = 0;
-  };
-  std::vector<Sum> sums;  // in order of first appearance
-  std::unordered_map<std::string, std::size_t> index;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const auto [it, added] = index.try_emplace(clusters[i], sums.size());
-    if (added) sums.emplace_back();
-    sums[it->second].total += values[i];
-    sums[it->second].count += 1;
-  }
-  PythonSeed sequence{seed};
-  std::mt19937 generator(sequence);
-  std::vector<double> means;
-  means.reserve(static_cast<std::size_t>(replicates));
-  for (int r = 0; r < replicates; ++r) {
-    Sum drawn;
-    for (std::size_t c = 0; c < sums.size(); ++c) {
-      const Sum& sum = sums[rand_below(generator, static_cast<std::uint32_t>(sums.size()))];
-      drawn.total += sum.total;
-      drawn.count += sum.count;
-    }
-    means.push_back(drawn.total / drawn.count);
-  }
-  std::sort(means.begin(), means.end());
-  return {quantile(means, 0.025), quantile(means, 0.975)};
+double quantile(const std::vector<double>& sorted, double p) {
+  const double position = static_cast<double>(sorted.size() - 1) * p;
+  const auto below = static_cast<std::size_t>(position);
+  const std::size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (position - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+double sample_deviation(std::span<const double> values) {
+  SALA_CHECK(values.size() > 1, "a deviation needs two values");
+  const double centre = mean(values);
+  double squares = 0;
+  for (const double value : values) squares += (value - centre) * (value - centre);
+  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
+
+double standard_error(std::span<const double> values) {
+  return sample_deviation(values) / std::sqrt(static_cast<double>(values.size()));
+}
+
+Interval t_interval(std::span<const double> values) {
+  const double half =
+      student_t_quantile(0.975, static_cast<double>(values.size() - 1)) * standard_error(values);
+  const double centre = mean(values);
+  return {centre - half, centre + half};
+}
+
+double clustered_standard_error(std::span<const double> values,
+                                std::span<const std::string> clusters) {
+  const double centre = mean(values);
+  std::vector<double> deviations;
+  deviations.reserve(values.size());
+  for (const double value : values) deviations.push_back(value - centre);
+  const std::vector<double> totals = ClusterSums(deviations, clusters).totals();
+  SALA_CHECK(totals.size() > 1, "a clustered error needs two clusters");
+  double squares = 0;
+  for (const double total : totals) squares += total * total;
+  const auto count = static_cast<double>(totals.size());
+  return std::sqrt(squares * count / (count - 1)) / static_cast<double>(values.size());
 }
 
 double detectable_difference(std::int64_t n, double discordance) {
@@ -185,15 +171,39 @@ double detectable_difference(std::int64_t n, double discordance) {
   return (kZ975 + kZ800) * std::sqrt(discordance / static_cast<double>(n));
 }
 
+double detectable_unpaired_difference(std::int64_t n, double p) {
+  return detectable_difference(n, 2 * p * (1 - p));
+}
+
+std::int64_t samples_for_difference(double difference, double discordance) {
+  SALA_CHECK(difference > 0, "no number of samples finds a difference of nothing");
+  const double ratio = (kZ975 + kZ800) / difference;
+  return static_cast<std::int64_t>(std::ceil(ratio * ratio * discordance));
+}
+
+double task_mean_half_width(std::int64_t n_tasks, std::int64_t n, double p) {
+  SALA_CHECK(n_tasks > 0 && n > 0, "a half width needs tasks and samples");
+  return kZ975 * std::sqrt(p * (1 - p) / (static_cast<double>(n_tasks) * static_cast<double>(n)));
+}
+
 std::vector<double> holm_adjusted(std::span<const double> p) {
-  std::vector<std::size_t> order(p.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return std::pair(p[a], a) < std::pair(p[b], b); });
+  const std::vector<std::size_t> order = ascending_order(p);
   std::vector<double> adjusted(p.size());
   double running = 0;
   for (std::size_t j = 0; j < order.size(); ++j) {
     running = std::max(running, std::min(1.0, static_cast<double>(p.size() - j) * p[order[j]]));
+    adjusted[order[j]] = running;
+  }
+  return adjusted;
+}
+
+std::vector<double> benjamini_hochberg_adjusted(std::span<const double> p) {
+  const std::vector<std::size_t> order = ascending_order(p);
+  std::vector<double> adjusted(p.size());
+  double running = 1;
+  for (std::size_t j = order.size(); j-- > 0;) {
+    const double rank = static_cast<double>(j + 1);
+    running = std::min(running, p[order[j]] * static_cast<double>(p.size()) / rank);
     adjusted[order[j]] = running;
   }
   return adjusted;

@@ -2,15 +2,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/plan/plan.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <array>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/sha256.h"
+#include "harness/compare/statistics.h"
 #include "harness/plan/sizes.h"
+#include "harness/runner/guards.h"
 #include "harness/scorer.h"
 
 namespace sala {
@@ -61,12 +68,31 @@ Json shared_params(const Suite& suite, const std::string& data_hash, const Suite
   return params;
 }
 
-CellRow make_row(const Suite& suite, const std::string& data_hash, const SuiteCell& cell,
-                 const Side& side, const Side& subject, const EnvironmentRow& build,
-                 const Task& task) {
+using DataHash = std::function<std::string()>;
+
+/// What a task's samples are made of: its files when it names them all, else all of the data.
+std::string source_identity(const std::vector<TaskSource>& sources, const DataHash& all_data) {
+  const bool names_all =
+      !sources.empty() && std::all_of(sources.begin(), sources.end(),
+                                      [](const TaskSource& s) { return !s.sha256.empty(); });
+  if (!names_all) return all_data();
+  std::string hashes;
+  for (const TaskSource& source : sources) hashes += source.name + " " + source.sha256 + "\n";
+  return sha256_hex(hashes);
+}
+
+CellRow make_row(const Suite& suite, const SuiteCell& cell, const Side& side, const Side& subject,
+                 const EnvironmentRow& build, const Task& task, const DataHash& all_data) {
   const EngineInfo& info = side.engine->info();
   const TaskInfo& task_info = task.info();
-  const Json task_params{{"data", data_hash}};
+  const std::vector<TaskSource> sources = task.sources(task_options(suite, cell.length));
+  const std::string data_hash = source_identity(sources, all_data);
+  Json task_params{
+      {"chat_template", suite.chat_template}, {"data", data_hash}, {"mode", suite.mode}};
+  for (const TaskSource& source : sources) {
+    task_params["sources"][source.name] = source.sha256;
+    if (source.standin) task_params["label"] = "standin";
+  }
   const Json task_identity{{"family", task_info.name},
                            {"params", task_params},
                            {"scorer", task_info.scorer},
@@ -116,28 +142,59 @@ CellRow make_row(const Suite& suite, const std::string& data_hash, const SuiteCe
   return row;
 }
 
-/// Makes the first prompt of the shortest cell, so that a length that cannot work is refused before
-/// anything is stored.
-void check_shortest(const Plan& plan, const Task& task, const std::vector<Side>& sides) {
+/// A benchmark of fixed rows may have fewer than were asked for.
+void limit_samples(const Suite& suite, const Task& task, const std::vector<Side>& sides,
+                   SuiteCell& cell) {
+  if (suite.kind == "perf") return;
+  const TaskOptions options = task_options(suite, cell.length);
+  for (const Side& side : sides) {
+    const std::int64_t count = task.count(options, side.engine->tokenizer());
+    if (count < 1) {
+      throw Error("--lengths", "the data of {} has no sample of length {}", cell.task,
+                  format_size(cell.length));
+    }
+    cell.samples = std::min(cell.samples, count);
+  }
+}
+
+/// Makes and checks the first prompt of a task's shortest cell, so that a length that cannot work
+/// is refused before anything is stored. The record says what the prompt looked like.
+Json check_shortest(const Plan& plan, const Task& task, const std::vector<Side>& sides) {
   const PlannedCell* shortest = nullptr;
   for (const PlannedCell& cell : plan.cells) {
     if (cell.task == task.info().name && (shortest == nullptr || cell.length < shortest->length)) {
       shortest = &cell;
     }
   }
-  const TaskOptions options{.length = shortest->length, .seed = plan.suite.seed, .data = plan.data};
+  const TaskOptions options = task_options(plan.suite, shortest->length);
+  Json traces = Json::array();
   for (const Side& side : sides) {
-    if (plan.suite.kind == "perf") {
-      speed_sample(task, options, plan.suite.new_tokens, side.engine->tokenizer());
-    } else {
-      task.make(options, 0, side.engine->tokenizer());
-    }
+    const Tokenizer& tokenizer = side.engine->tokenizer();
+    const Sample sample = plan.suite.kind == "perf"
+                              ? speed_sample(task, options, plan.suite.new_tokens, tokenizer)
+                              : task.make(options, 0, tokenizer);
+    check_prompt(task.info(), sample, token_limit(plan.suite, options.length), tokenizer);
+    const PromptTrace trace = trace_prompt(sample);
+    traces.push_back({{"first_ids", trace.first_ids},
+                      {"ids_sha256", trace.ids_sha256},
+                      {"length", options.length},
+                      {"side", side.role},
+                      {"tail", trace.tail},
+                      {"task", task.info().name}});
   }
+  return traces;
 }
 
-SweepRow make_sweep(const Plan& plan, const std::vector<Side>& sides) {
-  Json spec{{"data", plan.data},       {"kind", plan.suite.kind}, {"name", plan.suite.name},
-            {"seed", plan.suite.seed}, {"cells", Json::array()},  {"sides", Json::array()}};
+SweepRow make_sweep(const Plan& plan, const std::vector<Side>& sides, const Json& first_prompts) {
+  Json spec{{"chat_template", plan.suite.chat_template},
+            {"data", plan.suite.data},
+            {"first_prompts", first_prompts},
+            {"kind", plan.suite.kind},
+            {"mode", plan.suite.mode},
+            {"name", plan.suite.name},
+            {"seed", plan.suite.seed},
+            {"cells", Json::array()},
+            {"sides", Json::array()}};
   for (const Side& side : sides) {
     const EngineInfo& info = side.engine->info();
     spec["sides"].push_back({{"attention", side.options.attention},
@@ -156,24 +213,33 @@ SweepRow make_sweep(const Plan& plan, const std::vector<Side>& sides) {
                              {"side", sides[cell.side].role},
                              {"task", cell.task}});
   }
-  return {.name = plan.suite.name, .spec = spec.dump()};
+  return {.name = plan.suite.name,
+          .spec = spec.dump(-1, ' ', false, Json::error_handler_t::replace)};
 }
 
-}  // namespace
-
-std::string data_identity(const std::string& path) {
+std::string path_identity(const std::string& path) {
   namespace fs = std::filesystem;
-  if (path.empty()) return "builtin";
   if (!fs::exists(path)) {
     throw Error("--data", "'{}' does not exist, expected a text file or a folder of them", path);
   }
   if (!fs::is_directory(path)) return sha256_file(path);
   std::map<std::string, std::string> files;  // by name, so that the order on disk does not matter
-  for (const auto& entry : fs::recursive_directory_iterator(path)) {
+  constexpr auto kFollow = fs::directory_options::follow_directory_symlink;
+  for (const auto& entry : fs::recursive_directory_iterator(path, kFollow)) {
     if (!entry.is_regular_file()) continue;
     files[fs::relative(entry.path(), path).string()] = sha256_file(entry.path());
   }
   return sha256_hex(Json(files).dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+}  // namespace
+
+std::string data_identity(const std::vector<std::string>& paths) {
+  if (paths.empty()) return "builtin";
+  if (paths.size() == 1) return path_identity(paths.front());
+  std::string hashes;
+  for (const std::string& path : paths) hashes += path_identity(path);
+  return sha256_hex(hashes);
 }
 
 Sample speed_sample(const Task& task, const TaskOptions& options, std::int64_t new_tokens,
@@ -189,42 +255,89 @@ Sample speed_sample(const Task& task, const TaskOptions& options, std::int64_t n
   return sample;
 }
 
-Plan make_plan(const Suite& suite, const std::string& data, const std::vector<Side>& sides,
-               const EnvironmentRow& build, const TaskFactory& make_task) {
-  Plan plan{.suite = suite, .data = data, .sweep = {}, .cells = {}};
-  const std::string data_hash = data_identity(data);
+Plan make_plan(const Suite& suite, const std::vector<Side>& sides, const EnvironmentRow& build,
+               const TaskFactory& make_task) {
+  Plan plan{.suite = suite, .sweep = {}, .cells = {}};
   std::vector<SuiteCell> cells = suite.cells;
   std::stable_sort(cells.begin(), cells.end(),
                    [](const SuiteCell& a, const SuiteCell& b) { return a.length < b.length; });
   std::map<std::string, std::unique_ptr<Task>> tasks;
-  for (const SuiteCell& cell : cells) {
+  std::string hash;
+  const DataHash all_data = [&] {
+    if (hash.empty()) hash = data_identity(suite.data);
+    return hash;
+  };
+  for (SuiteCell& cell : cells) {
     auto& task = tasks[cell.task];
     if (task == nullptr) task = make_task(cell.task);
+    limit_samples(suite, *task, sides, cell);
     for (std::size_t side = 0; side < sides.size(); ++side) {
       plan.cells.push_back(
           {.side = side,
            .task = cell.task,
            .length = cell.length,
            .samples = cell.samples,
-           .row = make_row(suite, data_hash, cell, sides[side], sides[0], build, *task)});
+           .row = make_row(suite, cell, sides[side], sides[0], build, *task, all_data)});
     }
   }
-  for (const auto& [name, task] : tasks) check_shortest(plan, *task, sides);
-  plan.sweep = make_sweep(plan, sides);
+  Json first_prompts = Json::array();
+  for (const auto& [name, task] : tasks) {
+    for (const Json& trace : check_shortest(plan, *task, sides)) first_prompts.push_back(trace);
+  }
+  plan.sweep = make_sweep(plan, sides, first_prompts);
   return plan;
 }
 
-std::string plan_table(const Plan& plan, const std::vector<Side>& sides) {
-  std::string text = fmt::format(
-      "suite {}, seed {}: {} cells, nothing was run\n\n{:<18} {:>7} {:>8}  {:<9} {:<20} {:>10}\n",
-      plan.suite.name, plan.suite.seed, plan.cells.size(), "task", "length", "samples", "side",
-      "model", "memory");
+namespace {
+
+// Shares of prompts that two models answer differently.
+constexpr std::array kDiscordances{0.02, 0.05, 0.10, 0.20};
+
+bool has_comparison(const Plan& plan, const std::vector<Side>& sides) {
+  return plan.suite.kind == "accuracy" && sides.size() > 1;
+}
+
+/// What all prompts of a length can tell together, a line a length.
+std::string power_text(const Plan& plan) {
+  std::map<std::int64_t, std::vector<std::int64_t>> samples;  // by length, of each task
   for (const PlannedCell& cell : plan.cells) {
-    text += fmt::format("{:<18} {:>7} {:>8}  {:<9} {:<20} {:>10}\n", cell.task,
+    if (cell.side == 0) samples[cell.length].push_back(cell.samples);
+  }
+  std::string text =
+      "\nSmallest difference that the prompts of a length find (80 % power, 5 % level), in points, "
+      "if the two models differ on 2 / 5 / 10 / 20 % of them:\n";
+  for (const auto& [length, of_task] : samples) {
+    const std::int64_t n = std::accumulate(of_task.begin(), of_task.end(), std::int64_t{0});
+    std::vector<std::string> points;
+    points.reserve(kDiscordances.size());
+    for (const double share : kDiscordances) {
+      points.push_back(fmt::format("{:.1f}", 100 * detectable_difference(n, share)));
+    }
+    const auto n_tasks = static_cast<std::int64_t>(of_task.size());
+    const std::int64_t fewest = *std::min_element(of_task.begin(), of_task.end());
+    text += fmt::format(
+        "{:>7}  {} prompts: {}; the mean over {} tasks is known to \u00b1{:.1f} points at 85.6 %\n",
+        format_size(length), n, fmt::join(points, " / "), n_tasks,
+        100 * task_mean_half_width(n_tasks, fewest, 0.856));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string plan_table(const Plan& plan, const std::vector<Side>& sides) {
+  std::size_t width = 18;
+  for (const PlannedCell& cell : plan.cells) width = std::max(width, cell.task.size());
+  std::string text = fmt::format(
+      "suite {}, seed {}: {} cells, nothing was run\n\n{:<{}} {:>7} {:>8}  {:<9} {:<20} {:>10}\n",
+      plan.suite.name, plan.suite.seed, plan.cells.size(), "task", width, "length", "samples",
+      "side", "model", "memory");
+  for (const PlannedCell& cell : plan.cells) {
+    text += fmt::format("{:<{}} {:>7} {:>8}  {:<9} {:<20} {:>10}\n", cell.task, width,
                         format_size(cell.length), cell.samples, sides[cell.side].role,
                         cell.row.model.name, format_bytes(cell.row.est_bytes));
   }
-  return text;
+  return has_comparison(plan, sides) ? text + power_text(plan) : text;
 }
 
 std::string plan_json(const Plan& plan, const std::vector<Side>& sides) {
@@ -241,6 +354,11 @@ std::string plan_json(const Plan& plan, const std::vector<Side>& sides) {
                              {"samples", cell.samples},
                              {"side", sides[cell.side].role},
                              {"task", cell.task}});
+    if (!has_comparison(plan, sides)) continue;
+    Json& detectable = json["cells"].back()["detectable_difference"];
+    for (const double share : kDiscordances) {
+      detectable[fmt::format("{:.2f}", share)] = detectable_difference(cell.samples, share);
+    }
   }
   return json.dump(2) + "\n";
 }

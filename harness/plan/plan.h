@@ -35,23 +35,22 @@ struct PlannedCell {
 
 struct Plan {
   Suite suite;
-  std::string data;  // text file or folder for the haystacks; empty: built in
   SweepRow sweep;
   std::vector<PlannedCell> cells;  // short to long, the sides in turn
 };
 
 /// Expands a suite over the sides. `build` identifies the binary: results of different builds never
 /// share a cell. Throws Error when a task is unknown or a length is too short for it.
-Plan make_plan(const Suite& suite, const std::string& data, const std::vector<Side>& sides,
-               const EnvironmentRow& build, const TaskFactory& make_task);
+Plan make_plan(const Suite& suite, const std::vector<Side>& sides, const EnvironmentRow& build,
+               const TaskFactory& make_task);
 
 /// The prompt and the continuation of a perf cell: the task's first sample, cut so that new_tokens
 /// still fit.
 Sample speed_sample(const Task& task, const TaskOptions& options, std::int64_t new_tokens,
                     const Tokenizer& tokenizer);
 
-/// Content hash of a file, or of a folder's files with their names; "builtin" for the empty path.
-std::string data_identity(const std::string& path);
+/// Content hash of files, and of folders' files with their names; "builtin" for none.
+std::string data_identity(const std::vector<std::string>& paths);
 
 /// The plan as a table for people, or as JSON.
 std::string plan_table(const Plan& plan, const std::vector<Side>& sides);

@@ -46,6 +46,27 @@ std::int64_t positive(const toml::table& table, std::string_view key, std::strin
   return value;
 }
 
+void check_mode(std::string_view mode, std::string_view where) {
+  if (mode == "strict" || mode == "official") return;
+  throw Error(where, "'mode' is '{}', expected strict or official", mode);
+}
+
+/// One path or several.
+std::vector<std::string> data_of(const toml::table& table, std::string_view where) {
+  const toml::array* paths = table["data"].as_array();
+  if (paths == nullptr) return {value_of<std::string>(table, "data", "a path or a list", where)};
+  std::vector<std::string> data;
+  for (const toml::node& node : *paths) {
+    const auto path = node.value_exact<std::string>();
+    if (!path) {
+      throw Error(where, "line {}: 'data' holds something else than paths",
+                  node.source().begin.line);
+    }
+    data.push_back(*path);
+  }
+  return data;
+}
+
 void append_cells(const toml::table& group, std::string_view where, Suite& suite) {
   refuse_unknown_keys(group, {"tasks", "lengths", "samples"}, where);
   const std::int64_t samples = positive(group, "samples", where);
@@ -104,7 +125,9 @@ Suite parse_suite(std::string_view text, std::string_view where) {
     throw Error(where, "line {}: {}; expected a TOML file", error.source().begin.line,
                 error.description());
   }
-  refuse_unknown_keys(table, {"name", "kind", "seed", "new_tokens", "cells"}, where);
+  refuse_unknown_keys(
+      table, {"name", "kind", "seed", "mode", "data", "chat_template", "new_tokens", "cells"},
+      where);
   Suite suite;
   suite.name = value_of<std::string>(table, "name", "a text", where);
   if (table.contains("kind")) suite.kind = value_of<std::string>(table, "kind", "a text", where);
@@ -115,6 +138,12 @@ Suite parse_suite(std::string_view text, std::string_view where) {
     const auto seed = value_of<std::int64_t>(table, "seed", "a whole number from 0", where);
     if (seed < 0) throw Error(where, "'seed' is {}, expected a whole number from 0", seed);
     suite.seed = static_cast<std::uint64_t>(seed);
+  }
+  if (table.contains("mode")) suite.mode = value_of<std::string>(table, "mode", "a text", where);
+  check_mode(suite.mode, where);
+  if (table.contains("data")) suite.data = data_of(table, where);
+  if (table.contains("chat_template")) {
+    suite.chat_template = value_of<std::string>(table, "chat_template", "a text", where);
   }
   const bool is_perf = suite.kind == "perf";
   if (is_perf) suite.new_tokens = positive(table, "new_tokens", where);
@@ -146,7 +175,25 @@ Suite load_suite(std::string_view name) {
   return parse_suite(read_text_file(path), path.string());
 }
 
+TaskOptions task_options(const Suite& suite, std::int64_t length) {
+  return {.length = length,
+          .seed = suite.seed,
+          .data = suite.data,
+          .mode = suite.mode,
+          .chat_template = suite.chat_template};
+}
+
+std::int64_t token_limit(const Suite& suite, std::int64_t length) {
+  return suite.mode == "official" ? length + 1 : length;
+}
+
 void override_suite(Suite& suite, const SuiteOverrides& overrides) {
+  if (!overrides.mode.empty()) {
+    check_mode(overrides.mode, "--mode");
+    suite.mode = overrides.mode;
+  }
+  if (!overrides.data.empty()) suite.data = overrides.data;
+  if (!overrides.chat_template.empty()) suite.chat_template = overrides.chat_template;
   if (overrides.seed) suite.seed = *overrides.seed;
   if (overrides.samples && *overrides.samples < 1) {
     throw Error("--samples", "is {}, expected a whole number from 1", *overrides.samples);

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/task.h"
+
 namespace sala {
 
 /// One point of a suite.
@@ -21,8 +23,11 @@ struct Suite {
   std::string name;
   std::string kind = "accuracy";  // or perf: fixed prompt and continuation, no score
   std::uint64_t seed = 42;
-  std::int64_t new_tokens = 0;   // perf: tokens of the forced continuation
-  std::vector<SuiteCell> cells;  // each (task, length) once
+  std::string mode = "strict";         // or official
+  std::vector<std::string> data;       // folders and text files; empty: built in
+  std::string chat_template = "base";  // name or text
+  std::int64_t new_tokens = 0;         // perf: tokens of the forced continuation
+  std::vector<SuiteCell> cells;        // each (task, length) once
 };
 
 /// What the command line says instead of the suite file.
@@ -31,7 +36,17 @@ struct SuiteOverrides {
   std::vector<std::int64_t> lengths;  // empty: the suite's
   std::optional<std::int64_t> samples;
   std::optional<std::uint64_t> seed;
+  std::string mode{};               // empty: the suite's
+  std::vector<std::string> data{};  // empty: the suite's
+  std::string chat_template{};      // empty: the suite's
 };
+
+/// What the suite asks of a task at one length.
+TaskOptions task_options(const Suite& suite, std::int64_t length);
+
+/// Most tokens of prompt and answer at one length: official lengths leave out the BOS, as upstream
+/// counts.
+std::int64_t token_limit(const Suite& suite, std::int64_t length);
 
 /// Reads data/suites/NAME.toml, or the file itself when `name` ends in .toml.
 /// Throws Error naming the file and the key for anything that is missing, unknown or out of range.

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/runner/measure.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <span>
 
@@ -23,6 +24,14 @@ std::string valid_utf8(const std::string& text) {
       .get<std::string>();
 }
 
+/// The scorer's detail, with how much of the prompt was cut out.
+std::string with_left_out(const std::string& detail, std::int64_t n_left_out) {
+  if (n_left_out == 0) return detail;
+  Json json = detail.empty() ? Json::object() : Json::parse(detail);
+  json["prompt_tokens_left_out"] = n_left_out;
+  return json.dump();
+}
+
 }  // namespace
 
 Request make_request(const Sample& sample) {
@@ -42,9 +51,10 @@ Request make_forced_request(const Sample& sample) {
 }
 
 PromptRow make_prompt_row(const Sample& sample, std::int64_t length, std::uint64_t seed) {
+  const auto n_tokens = static_cast<std::int64_t>(sample.prompt_ids.size());
   PromptRow row{.tokens_sha256 = tokens_sha256(sample.prompt_ids),
-                .target_len = length,
-                .n_tokens = static_cast<std::int64_t>(sample.prompt_ids.size()),
+                .target_len = std::max(length, n_tokens + sample.max_new_tokens),
+                .n_tokens = n_tokens,
                 .gen_budget = sample.max_new_tokens,
                 .depth_pct = sample.depth_pct,
                 .cluster = sample.cluster,
@@ -68,7 +78,7 @@ AnswerRow make_answer_row(const Sample& sample, const Output& output, const Toke
                 .finish = output.finish == Finish::eos ? "eos" : "length",
                 .score = score.value,
                 .error_class = score.error_class,
-                .scorer_detail = score.detail,
+                .scorer_detail = with_left_out(score.detail, sample.n_left_out),
                 .ttft_ns = std::nullopt,
                 .total_ns = output.timing.total_ns};
   // A fractional score without a class of its own, such as a likelihood, is no full answer either.

@@ -18,6 +18,7 @@ Request make_request(const Sample& sample);
 /// The same with a continuation that does not depend on the model: the prompt's own tokens.
 Request make_forced_request(const Sample& sample);
 
+/// A prompt of nominal length may be longer than the length: then its target is what it needs.
 PromptRow make_prompt_row(const Sample& sample, std::int64_t length, std::uint64_t seed);
 AnswerRow make_answer_row(const Sample& sample, const Output& output, const Tokenizer& tokenizer,
                           const Scorer& scorer);

@@ -11,6 +11,7 @@
 
 #include "engine/base/error.h"
 #include "harness/plan/sizes.h"
+#include "harness/runner/guards.h"
 #include "harness/runner/manifest.h"
 #include "harness/runner/measure.h"
 
@@ -19,8 +20,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t kMaxFailures = 3;         // attempts that ended in error or invalid
-constexpr std::int64_t kRouteMismatch = 1 << 7;  // run.flags: hard, the route is not the mode's
+constexpr std::int64_t kMaxFailures = 3;  // attempts that ended in error or invalid
+// run.flags, both hard.
+constexpr std::int64_t kRouteMismatch = 1 << 7;  // the route is not the mode's
+constexpr std::int64_t kGuardFailed = 1 << 12;   // a prompt or answer is not what it has to be
 constexpr std::int64_t kWarmUpTokens = 1024;
 
 /// Least number of repetitions of a measured run; longer ones are rarer because they cost more.
@@ -90,9 +93,6 @@ class Runner {
     writer_.end_run(attempt.end, attempt.unanswered);
   }
 
-  TaskOptions task_options(const PlannedCell& cell) const {
-    return {.length = cell.length, .seed = plan_.suite.seed, .data = plan_.data};
-  }
   Engine& engine(const PlannedCell& cell) const { return *sides_[cell.side].engine; }
   std::string label(const PlannedCell& cell) const {
     return fmt::format("{} at {}, {}", cell.task, format_size(cell.length), sides_[cell.side].role);
@@ -103,10 +103,17 @@ class Runner {
     for (std::size_t i = 0; i < attempt.missing.size(); ++i) {
       Sample sample;
       try {
-        sample = task.make(task_options(cell), attempt.missing[i], engine(cell).tokenizer());
+        sample = task.make(task_options(plan_.suite, cell.length), attempt.missing[i],
+                           engine(cell).tokenizer());
       } catch (const Error& error) {  // the task's fault, so no miss of the model
         attempt.end.status = "error";
         attempt.end.reason = error.what();
+        return;
+      }
+      if (!guard(attempt, [&] {
+            check_prompt(task.info(), sample, token_limit(plan_.suite, cell.length),
+                         engine(cell).tokenizer());
+          })) {
         return;
       }
       const PromptRow prompt = make_prompt_row(sample, cell.length, plan_.suite.seed);
@@ -116,6 +123,8 @@ class Runner {
         row.values = warm_up(cell, make_request(sample));
         const Output output = execute(cell, make_request(sample), sample.index, row, attempt);
         row.answer = {prompt, make_answer_row(sample, output, engine(cell).tokenizer(), scorer)};
+        const std::string& text = row.answer->second.output;
+        if (!guard(attempt, [&] { check_answer(sample, output, text); })) return;
       } catch (const OutOfMemory& error) {
         out_of_memory(cell, task, i, error.what(), attempt);
         attempt.end.oom = make_oom_row(error);
@@ -139,8 +148,9 @@ class Runner {
       SampleRow row;
       const auto start = Clock::now();
       try {
-        const Request request = make_forced_request(speed_sample(
-            task, task_options(cell), plan_.suite.new_tokens, engine(cell).tokenizer()));
+        const Request request =
+            make_forced_request(speed_sample(task, task_options(plan_.suite, cell.length),
+                                             plan_.suite.new_tokens, engine(cell).tokenizer()));
         row.values = warm_up(cell, request);
         execute(cell, request, rep, row, attempt);
       } catch (const OutOfMemory& error) {
@@ -155,6 +165,21 @@ class Runner {
       }
       writer_.append(row);
       if (rep >= 0) report(cell, start);
+    }
+  }
+
+  /// Whether a check passes; one that fails makes the whole run invalid, so that none of its
+  /// answers count.
+  template <typename Check>
+  static bool guard(Attempt& attempt, const Check& check) {
+    try {
+      check();
+      return true;
+    } catch (const Error& error) {
+      attempt.end.status = "invalid";
+      attempt.end.reason = error.what();
+      attempt.end.flags = kGuardFailed;
+      return false;
     }
   }
 
@@ -194,8 +219,8 @@ class Runner {
     attempt.end.status = "oom";
     attempt.end.reason = why;
     for (std::size_t i = first; i < attempt.missing.size(); ++i) {
-      const Sample sample =
-          task.make(task_options(cell), attempt.missing[i], engine(cell).tokenizer());
+      const Sample sample = task.make(task_options(plan_.suite, cell.length), attempt.missing[i],
+                                      engine(cell).tokenizer());
       attempt.unanswered.emplace_back(make_prompt_row(sample, cell.length, plan_.suite.seed),
                                       make_failed_answer(why));
       progress_.done(cell.side, cell.length, 0, label(cell));

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "harness/compare/estimate.h"
 #include "harness/store/reader.h"
 
 namespace sala {
@@ -20,6 +22,7 @@ struct SummaryRow {
   std::string reason;    // of a status other than ok
   std::int64_t n = 0;    // answers or repetitions
   double accuracy = -1;  // mean score; below 0: none
+  Interval interval{};   // 95 %, of the accuracy
   // Medians over samples; below 0: none.
   double ttft_s = -1;
   double prefill_tok_s = -1;
@@ -30,9 +33,14 @@ struct SummaryRow {
 /// One row a cell, in the order of the plan.
 std::vector<SummaryRow> summarize(const Results& results);
 
-std::string summary_table(const std::vector<SummaryRow>& rows);
-/// {"sweep","db","cells":[...]}; what was not measured is null.
-std::string summary_json(const std::vector<SummaryRow>& rows, const std::string& sweep_uid,
+/// The model against the baseline on the prompts that both answered; nothing when there are none.
+std::optional<PairedDifference> summarize_pair(const Results& results);
+
+std::string summary_table(const std::vector<SummaryRow>& rows,
+                          const std::optional<PairedDifference>& pair);
+/// {"sweep","db","pair","cells":[...]}; what was not measured is null.
+std::string summary_json(const std::vector<SummaryRow>& rows,
+                         const std::optional<PairedDifference>& pair, const std::string& sweep_uid,
                          const std::string& database);
 
 }  // namespace sala

@@ -1,8 +1,11 @@
 // Tells apart the ways in which an answer can lack a value.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <iterator>
 #include <numeric>
+#include <string>
 
+#include "engine/base/lower.h"
 #include "harness/scorers/scorers.h"
 
 namespace sala {
@@ -26,6 +29,29 @@ std::vector<std::string_view> candidates(std::string_view answer) {
     at = end + 1;
   }
   return found;
+}
+
+/// The same, as many in a row as the reference has, joined by single spaces.
+std::vector<std::string> windows(const std::vector<std::string_view>& words, std::size_t n) {
+  std::vector<std::string> joined;
+  for (std::size_t at = 0; at + n <= words.size(); ++at) {
+    std::string& window = joined.emplace_back(words[at]);
+    for (std::size_t i = 1; i < n; ++i) window.append(1, ' ').append(words[at + i]);
+  }
+  return joined;
+}
+
+/// Whether the answer says that there is nothing to answer.
+bool is_refusal(std::string_view answer) {
+  constexpr std::string_view kPhrases[] = {
+      "i cannot",       "i can't",       "i can not",     "i'm sorry",           "i am sorry",
+      "i am unable",    "i'm unable",    "i do not know", "i don't know",        "cannot find",
+      "could not find", "couldn't find", "not mentioned", "does not mention",    "doesn't mention",
+      "no information", "not provided",  "not specified", "cannot be determined"};
+  const std::string text = lower(answer);
+  return std::any_of(std::begin(kPhrases), std::end(kPhrases), [&](std::string_view phrase) {
+    return text.find(phrase) != std::string::npos;
+  });
 }
 
 /// Whether a candidate is of the reference's kind: digits for a number, as many hyphens for a UUID.
@@ -62,12 +88,15 @@ std::string error_class(std::string_view answer, std::string_view reference, boo
   const bool cut_off =
       hit_token_limit && last.data() + last.size() == answer.data() + answer.size();
   if (cut_off && last.size() < reference.size() && reference.starts_with(last)) return "truncated";
-  const bool is_close = std::any_of(values.begin(), values.end(), [&](std::string_view value) {
+  const std::vector<std::string_view> wanted = candidates(reference);
+  const std::vector<std::string> near = windows(values, std::max<std::size_t>(1, wanted.size()));
+  const bool is_close = std::any_of(near.begin(), near.end(), [&](std::string_view value) {
     // The lengths alone may put a value out of reach.
     return value.size() * 5 <= reference.size() * 7 &&
            edit_distance(value, reference) * 5 <= reference.size() * 2;
   });
   if (is_close) return "garbled";
+  if (is_refusal(answer)) return "refusal";
   const bool any_shape = std::any_of(values.begin(), values.end(), [&](std::string_view value) {
     return has_shape(value, reference);
   });

@@ -101,7 +101,7 @@ RowIndex read_cells(const SQLite::Database& db, const RowIndex& models, const Ro
   SQLite::Statement row(
       db,
       "SELECT c.cell_id, c.cell_key, c.compare_key, c.kind, c.mode, c.backend, c.params, "
-      "c.model_id, c.sweep_id, t.family, t.scorer, c.context_len "
+      "c.model_id, c.sweep_id, t.family, t.scorer, c.context_len, t.params "
       "FROM cell c LEFT JOIN task t USING(task_id) ORDER BY c.cell_id");
   while (row.executeStep()) {
     index[row.getColumn(0).getInt64()] = out.cells.size();
@@ -117,6 +117,7 @@ RowIndex read_cells(const SQLite::Database& db, const RowIndex& models, const Ro
     cell.task = text(row.getColumn(9));
     cell.scorer = text(row.getColumn(10));
     cell.context_len = row.getColumn(11).getInt64();
+    if (!row.getColumn(12).isNull()) cell.task_params = text(row.getColumn(12));
     cell.status = "planned";
   }
   return index;

@@ -133,7 +133,8 @@ struct CellRecord {
   std::string params;  // JSON object
   std::size_t model = 0;
   std::size_t sweep = 0;
-  std::string task;  // family; empty for speed cells
+  std::string task;                // family; empty for speed cells
+  std::string task_params = "{}";  // JSON object: mode, data, sources, label
   std::string scorer;
   std::int64_t context_len = 0;
   std::string status;  // ok, or that of the last attempt

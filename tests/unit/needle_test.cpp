@@ -30,7 +30,7 @@ const Tokenizer& words() {
 }
 
 TaskOptions options(std::int64_t length, std::uint64_t seed = 42) {
-  return {length, seed, ""};
+  return {length, seed, {}};
 }
 
 /// Everything that the text says: each "One of the special magic ..." sentence.

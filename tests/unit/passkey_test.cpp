@@ -26,7 +26,7 @@ TEST(Passkey, is_task_noise_key_noise_question) {
   const std::string noise =
       "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. ";
   for (std::int64_t i = 0; i < 20; ++i) {
-    const Sample sample = task->make({700, 1, ""}, i, tiny());
+    const Sample sample = task->make({700, 1, {}}, i, tiny());
     std::smatch found;
     ASSERT_TRUE(std::regex_match(sample.prompt, found, whole)) << sample.prompt;
     EXPECT_EQ(found[2].str(), sample.references.at(0));
@@ -51,7 +51,7 @@ TEST(Passkey, is_task_noise_key_noise_question) {
 TEST(Passkey, fills_the_limit_to_a_few_tokens) {
   const auto task = make_task("passkey");
   for (std::int64_t length = 160; length < 1200; length += 37) {
-    const Sample sample = task->make({length, 1, ""}, length, tiny());
+    const Sample sample = task->make({length, 1, {}}, length, tiny());
     const auto used = static_cast<std::int64_t>(sample.prompt_ids.size()) + 10;
     EXPECT_LE(used, length);
     EXPECT_GE(used, length - 2);
@@ -62,7 +62,7 @@ TEST(Passkey, stands_at_any_depth) {
   const auto task = make_task("passkey");
   std::vector<int> fifths(5, 0);
   for (std::int64_t i = 0; i < 200; ++i) {
-    ++fifths[static_cast<std::size_t>(*task->make({3000, 1, ""}, i, tiny()).depth_pct / 20)];
+    ++fifths[static_cast<std::size_t>(*task->make({3000, 1, {}}, i, tiny()).depth_pct / 20)];
   }
   for (const int n : fifths) EXPECT_GT(n, 20);
 }

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 TEST(Perplexity, prompts_are_whole_sentences_with_nothing_to_generate) {
   const auto tokenizer = make_whitespace_tokenizer();
-  const Sample sample = make_task("perplexity")->make({300, 1, ""}, 0, *tokenizer);
+  const Sample sample = make_task("perplexity")->make({300, 1, {}}, 0, *tokenizer);
   EXPECT_TRUE(sample.prompt_logprobs);
   EXPECT_EQ(sample.max_new_tokens, 0);
   EXPECT_TRUE(sample.references.empty());
@@ -33,7 +33,7 @@ TEST(Perplexity, reads_the_users_text) {
   const fs::path path = fs::path(testing::TempDir()) / "sala_perplexity.txt";
   std::ofstream(path) << "Alpha beta.\n\nGamma  delta epsilon! Zeta.";
   const auto tokenizer = make_whitespace_tokenizer();
-  const Sample sample = make_task("perplexity")->make({12, 1, path.string()}, 0, *tokenizer);
+  const Sample sample = make_task("perplexity")->make({12, 1, {path.string()}}, 0, *tokenizer);
   EXPECT_EQ(sample.prompt_ids.size(), 12U);
   const std::string twice =
       "Alpha beta. Gamma delta epsilon! Zeta. Alpha beta. Gamma delta epsilon! Zeta. Alpha beta. "

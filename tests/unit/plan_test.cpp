@@ -21,7 +21,6 @@ namespace fs = std::filesystem;
 /// Everything that goes into a plan, to be changed one thing at a time.
 struct Inputs {
   Suite suite;
-  std::string data;
   EngineOptions options;
   std::string model = "m";
   std::string mode = "hybrid";
@@ -63,11 +62,10 @@ Plan plan_of(const Inputs& in) {
   for (Side& side : sides) {
     static_cast<FakeEngine&>(*side.engine).engine_info.chunk = in.chunk;
   }
-  return make_plan(in.suite, in.data, sides, in.build,
-                   [&](std::string_view name) -> std::unique_ptr<Task> {
-                     if (name == "unknown") throw Error("tasks", "unknown task");
-                     return std::make_unique<VersionedTask>(name, in.task_version);
-                   });
+  return make_plan(in.suite, sides, in.build, [&](std::string_view name) -> std::unique_ptr<Task> {
+    if (name == "unknown") throw Error("tasks", "unknown task");
+    return std::make_unique<VersionedTask>(name, in.task_version);
+  });
 }
 
 TEST(Plan, cells_go_from_short_to_long_with_the_sides_in_turn) {
@@ -114,7 +112,7 @@ TEST(Plan, whatever_changes_the_work_changes_the_key_of_every_cell) {
          in.suite.kind = "perf";
          in.suite.new_tokens = 4;
        }},
-      {"haystack", [](Inputs& in) { in.data = "/proc/self/comm"; }},
+      {"haystack", [](Inputs& in) { in.suite.data = {"/proc/self/comm"}; }},
   };
   const Plan base = plan_of({});
   for (const auto& [name, change] : changes) {
@@ -176,30 +174,104 @@ TEST(Plan, a_folder_of_texts_is_known_by_names_and_contents) {
   fs::create_directories(folder / "sub");
   std::ofstream(folder / "a.txt") << "one";
   std::ofstream(folder / "sub/b.txt") << "two";
-  const std::string before = data_identity(folder);
-  EXPECT_EQ(data_identity(folder), before);
-  EXPECT_NE(data_identity(folder / "a.txt"), data_identity(folder / "sub/b.txt"));
+  const std::string before = data_identity({folder});
+  EXPECT_EQ(data_identity({folder}), before);
+  EXPECT_NE(data_identity({folder / "a.txt"}), data_identity({folder / "sub/b.txt"}));
   std::ofstream(folder / "sub/b.txt") << "three";
-  const std::string changed = data_identity(folder);
+  const std::string changed = data_identity({folder});
   EXPECT_NE(changed, before);
   fs::rename(folder / "sub/b.txt", folder / "b.txt");
-  EXPECT_NE(data_identity(folder), changed);
+  EXPECT_NE(data_identity({folder}), changed);
   fs::remove_all(folder);
-  EXPECT_THROW(data_identity(folder), Error);
-  EXPECT_EQ(data_identity(""), "builtin");
+  EXPECT_THROW(data_identity({folder}), Error);
+  EXPECT_EQ(data_identity({}), "builtin");
 }
 
 TEST(Plan, a_dry_run_prints_every_cell_with_its_memory) {
   std::vector<Side> sides;
   sides.push_back({"model", {}, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)});
   const Inputs in;
-  const Plan plan = make_plan(in.suite, "", sides, in.build,
+  const Plan plan = make_plan(in.suite, sides, in.build,
                               [](std::string_view) { return std::make_unique<FakeTask>(); });
   const auto json = nlohmann::json::parse(plan_json(plan, sides));
   ASSERT_EQ(json["cells"].size(), 2U);
   EXPECT_EQ(json["cells"][0]["est_bytes"], 1512);
   EXPECT_EQ(json["cells"][0]["length"], 64);
   EXPECT_NE(plan_table(plan, sides).find("1.48 KiB"), std::string::npos) << plan_table(plan, sides);
+}
+
+TEST(Plan, a_benchmark_with_fewer_rows_gives_fewer_samples) {
+  class Rows final : public Task {
+   public:
+    const TaskInfo& info() const override { return task_.info(); }
+    std::int64_t count(const TaskOptions& options, const Tokenizer& /*tokenizer*/) const override {
+      return options.length == 64 ? 2 : 0;
+    }
+    Sample make(const TaskOptions& options, std::int64_t i,
+                const Tokenizer& tokenizer) const override {
+      return task_.make(options, i, tokenizer);
+    }
+
+   private:
+    FakeTask task_;
+  };
+  Inputs in;
+  std::vector<Side> sides;
+  sides.push_back({"model", in.options, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)});
+  const auto make = [](std::string_view) -> std::unique_ptr<Task> {
+    return std::make_unique<Rows>();
+  };
+  in.suite.cells = {{"fake", 64, 100}};
+  EXPECT_EQ(make_plan(in.suite, sides, in.build, make).cells[0].samples, 2);
+  in.suite.cells = {{"fake", 128, 100}};
+  EXPECT_THROW(make_plan(in.suite, sides, in.build, make), Error);
+}
+
+TEST(Plan, a_task_that_names_its_files_does_not_depend_on_other_data) {
+  class Sourced final : public Task {
+   public:
+    explicit Sourced(std::string hash) : hash_(std::move(hash)) {}
+    const TaskInfo& info() const override { return task_.info(); }
+    std::vector<TaskSource> sources(const TaskOptions& /*options*/) const override {
+      return {{"rows.jsonl", hash_, false}};
+    }
+    Sample make(const TaskOptions& options, std::int64_t i,
+                const Tokenizer& tokenizer) const override {
+      return task_.make(options, i, tokenizer);
+    }
+
+   private:
+    FakeTask task_;
+    std::string hash_;
+  };
+  const auto key = [](const std::string& hash, const std::vector<std::string>& data) {
+    Inputs in;
+    in.suite.cells = {{"fake", 64, 3}};
+    in.suite.data = data;
+    std::vector<Side> sides;
+    sides.push_back(
+        {"model", in.options, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)});
+    return make_plan(in.suite, sides, in.build,
+                     [&](std::string_view) { return std::make_unique<Sourced>(hash); })
+        .cells[0]
+        .row.cell_key;
+  };
+  EXPECT_EQ(key("aa", {"/one"}), key("aa", {"/two"}));
+  EXPECT_NE(key("aa", {"/one"}), key("bb", {"/one"}));
+}
+
+TEST(Plan, a_dry_run_says_which_difference_the_prompts_can_find) {
+  Inputs in;
+  in.suite.cells = {{"fake", 64, 500}};
+  std::vector<Side> sides;
+  sides.push_back({"model", in.options, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)});
+  sides.push_back(
+      {"baseline", in.options, std::make_unique<FakeEngine>("full", "full", fake_answer)});
+  const Plan plan = plan_of(in);
+  EXPECT_NE(plan_table(plan, sides).find("500 prompts: 1.8 / 2.8 / 4.0 / 5.6"), std::string::npos)
+      << plan_table(plan, sides);
+  const auto json = nlohmann::json::parse(plan_json(plan, sides));
+  EXPECT_NEAR(json["cells"][0]["detectable_difference"]["0.05"].get<double>(), 0.028, 0.0001);
 }
 
 }  // namespace

@@ -127,16 +127,25 @@ TEST_F(ProseFile, folders_are_read_by_name_and_essay_json_comes_first) {
   write("b.txt", "Second one. Third");
   write("a.txt", "First one.");
   write("c.md", "Never.");
-  EXPECT_EQ(read_sentences(folder_.string()),
+  EXPECT_EQ(read_sentences({folder_.string()}),
             (std::vector<std::string>{"First one.", "Second one.", "Third"}));
+  write("LICENSE.txt", "Never either.");
+  EXPECT_EQ(read_sentences({folder_.string()}).size(), 3U);
+  EXPECT_EQ(text_source({folder_.string()}).name, "texts");
   write("essay.json", R"({"text": "Essay. \u00c4nd more."})");
-  EXPECT_EQ(read_sentences(folder_.string()),
+  EXPECT_EQ(read_sentences({folder_.string()}),
             (std::vector<std::string>{"Essay.", "\u00c4nd more."}));
+  // An essay in a later folder comes before loose texts in an earlier one.
+  const fs::path texts = folder_ / "texts";
+  fs::create_directories(texts);
+  std::ofstream(texts / "a.txt") << "Loose text.";
+  EXPECT_EQ(read_sentences({texts.string(), folder_.string()}).front(), "Essay.");
+  EXPECT_EQ(read_sentences({texts.string()}).front(), "Loose text.");
 }
 
 TEST_F(ProseFile, unusable_texts_are_named) {
   const auto message = [&](const fs::path& path) {
-    return error_of([&] { read_sentences(path.string()); });
+    return error_of([&] { read_sentences({path.string()}); });
   };
   const std::string bad = message(write("latin1.txt", "caf\xe9 noir"));
   EXPECT_NE(bad.find("latin1.txt"), std::string::npos) << bad;

@@ -21,7 +21,7 @@ using nlohmann::json;
 template <typename Check>
 void for_each_seed(const Check& check) {
   const json golden = json::parse(read_text_file(std::filesystem::path(SALA_TEST_SOURCE_DIR) /
-                                                 "tests/golden/data/python_random.json"));
+                                                 "tests/golden/data/random.json"));
   for (const auto& [seed, vectors] : golden["seeds"].items()) {
     SCOPED_TRACE("seed " + seed);
     check(std::stoull(seed), vectors);
@@ -96,6 +96,12 @@ TEST(PythonRandom, choices_match) {
     PythonRandom random(seed);
     for (const std::string expected : vectors["choices_upper_5"]) {
       const auto drawn = random.choices(letters, expected.size());
+      EXPECT_EQ(std::string(drawn.begin(), drawn.end()), expected);
+    }
+    std::iota(letters.begin(), letters.end(), 'a');
+    PythonRandom lower(seed);
+    for (const std::string expected : vectors["choices_lower_6"]) {
+      const auto drawn = lower.choices(letters, expected.size());
       EXPECT_EQ(std::string(drawn.begin(), drawn.end()), expected);
     }
   });

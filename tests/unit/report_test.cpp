@@ -6,6 +6,7 @@
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "engine/base/sha256.h"
@@ -206,6 +207,72 @@ TEST(report, failed_prompts_count_as_misses_and_are_shown_apart) {
   EXPECT_EQ(analysis.overall_answered.paired->n, 9 * 44);
   EXPECT_LT(analysis.overall.second, analysis.overall_answered.second);
   for (const Flip& flip : analysis.flips) EXPECT_NE(flip.second->error_class, "run_failed");
+}
+
+TEST(report, the_mean_over_tasks_and_its_chance_to_be_effective_fall_with_length) {
+  const Analysis analysis = analyse(large());
+  ASSERT_EQ(analysis.length_scores.size(), 8U);  // four lengths of two subjects
+  for (const LengthRow& row : analysis.length_scores) {
+    EXPECT_EQ(row.n_tasks, 3);  // perplexity is no score
+    EXPECT_EQ(row.n, 3 * 44);
+    EXPECT_FALSE(row.is_ruler);
+    EXPECT_LE(row.score.interval.low, row.score.mean);
+    EXPECT_GE(row.score.interval.high, row.score.mean);
+    EXPECT_LE(row.p_effective, row.score.p_reaches);
+  }
+  EXPECT_LT(analysis.length_scores[7].score.mean, analysis.length_scores[4].score.mean);
+  EXPECT_EQ(analysis.length_scores[7].p_effective, 0);  // out of memory: every prompt a miss
+}
+
+TEST(report, every_score_stands_beside_its_count_and_what_went_wrong) {
+  Results results = small();
+  for (AnswerRecord& answer : results.cells[0].answers) {
+    answer.finish = "length";
+    answer.detail = R"({"prompt_tokens_left_out":7})";
+  }
+  const Analysis analysis = analyse(results);
+  const AnswerStats& stats = analysis.accuracy[0].answers[0];
+  EXPECT_EQ(stats.n, 6);
+  EXPECT_EQ(stats.n_at_limit, 6);
+  EXPECT_EQ(stats.n_cut, 6);
+  EXPECT_EQ(stats.min_prompt_tokens, 1004);
+  const std::string text = written(results, "md");
+  EXPECT_NE(text.find("| 6 \u26A0 |"), std::string::npos);
+}
+
+TEST(report, every_comparison_ends_in_a_word) {
+  const std::string text = written(with_misses(2), "md");
+  EXPECT_NE(text.find("\u25BC worse"), std::string::npos);
+  EXPECT_NE(written(with_misses(0), "md").find("? undecided, n\u2248"), std::string::npos);
+}
+
+TEST(report, a_baseline_at_the_ceiling_is_called_not_discriminating) {
+  const std::string text = written(with_misses(2), "md");
+  EXPECT_NE(text.find("Not discriminating, because toy-full"), std::string::npos);
+}
+
+TEST(report, official_prompts_and_stand_in_data_are_named) {
+  Results results = small();
+  for (CellRecord& cell : results.cells) {
+    if (cell.task == "needle_grid") cell.task_params = R"({"mode":"official"})";
+    if (cell.task == "niah_single_1") cell.task_params = R"({"mode":"strict","label":"standin"})";
+  }
+  const Analysis analysis = analyse(results);
+  std::set<std::string> tasks;
+  for (const AccuracyRow& row : analysis.accuracy) tasks.insert(row.task);
+  EXPECT_EQ(tasks, (std::set<std::string>{"needle_grid/official", "niah_single_1"}));
+  EXPECT_EQ(analysis.length_scores.size(), 8U);  // two modes of two lengths of two subjects
+  for (const LengthRow& row : analysis.length_scores) EXPECT_EQ(row.n_tasks, 1);
+  const std::string text = written(results, "md");
+  EXPECT_NE(text.find("not comparable with published scores: niah"), std::string::npos);
+}
+
+TEST(report, prompts_of_one_pattern_are_pointed_out) {
+  Results results = small();
+  for (CellRecord& cell : results.cells) {
+    for (AnswerRecord& answer : cell.answers) answer.cluster = "pattern";
+  }
+  EXPECT_NE(written(results, "md").find("one pattern of positions in needle"), std::string::npos);
 }
 
 TEST(report, a_later_sweep_replaces_the_cells_it_measured_again) {

@@ -45,7 +45,7 @@ class RunnerTest : public ::testing::Test {
     const TaskFactory make_task = [](std::string_view name) -> std::unique_ptr<Task> {
       return std::make_unique<FakeTask>(std::string(name));
     };
-    const Plan plan = make_plan(suite_, "", sides_, capture_environment(), make_task);
+    const Plan plan = make_plan(suite_, sides_, capture_environment(), make_task);
     std::vector<CellRow> cells;
     cells.reserve(plan.cells.size());
     for (const PlannedCell& cell : plan.cells) cells.push_back(cell.row);
@@ -114,7 +114,7 @@ TEST_F(RunnerTest, every_planned_sample_is_stored_with_its_numbers) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM answer WHERE correct=1"), 18);
   EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='ok'"), 6);
   EXPECT_EQ(count("SELECT COUNT(*) FROM prompt"), 9) << "both sides share their prompts";
-  EXPECT_EQ(count("SELECT COUNT(*) FROM prompt_needle WHERE tok_begin=2 AND tok_end=5"), 9);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM prompt_needle WHERE tok_end=tok_begin+20"), 9);
   EXPECT_EQ(
       count("SELECT COUNT(*) FROM sample JOIN metric USING(metric_id) WHERE name='ttft_ns' AND "
             "value=1000*(SELECT 56)"),
@@ -351,11 +351,41 @@ TEST_F(RunnerTest, the_table_shows_both_sides_and_failures) {
   EXPECT_EQ(rows[0].accuracy, 0);
   EXPECT_EQ(rows[1].accuracy, 1);
   EXPECT_DOUBLE_EQ(rows[1].ttft_s, 56e-6);
-  const std::string table = summary_table(rows);
+  const auto pair = summarize_pair(ResultReader(db_).results());
+  ASSERT_TRUE(pair.has_value());
+  EXPECT_EQ(pair->n, 9);
+  EXPECT_EQ(pair->only_second, 9);
+  const std::string table = summary_table(rows, pair);
   EXPECT_NE(table.find("oom: [fake] kv_full"), std::string::npos);
-  const auto json = nlohmann::json::parse(summary_json(rows, "uid", "x.db"));
+  EXPECT_NE(table.find("on the same 9 prompts: -100.0 points"), std::string::npos) << table;
+  EXPECT_NE(table.find("0.004: worse"), std::string::npos) << table;
+  const auto json = nlohmann::json::parse(summary_json(rows, pair, "uid", "x.db"));
+  EXPECT_EQ(json["pair"]["verdict"], "worse");
+  EXPECT_LT(json["cells"][1]["accuracy_low"], 1);
   EXPECT_TRUE(json["cells"][0]["ttft_s"].is_null());
   EXPECT_EQ(json["cells"][1]["side"], "baseline");
+}
+
+TEST_F(RunnerTest, an_answer_that_echoes_the_prompt_makes_the_run_invalid) {
+  run([](const std::string& prompt) { return prompt.substr(0, 8); }, fake_answer);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='invalid'"),
+            0);  // eight bytes are no echo
+  suite_.cells = {{"fake", 256, 2}};
+  run([](const std::string& prompt) { return prompt.substr(0, 100); }, fake_answer);
+  EXPECT_GT(count("SELECT COUNT(*) FROM run WHERE status='invalid' AND flags=4096 AND "
+                  "status_reason LIKE '%tokens came back%'"),
+            0);
+}
+
+TEST_F(RunnerTest, the_plan_records_how_the_first_prompts_begin_and_end) {
+  run();
+  const auto spec = nlohmann::json::parse(text("SELECT spec FROM sweep"));
+  ASSERT_EQ(spec["first_prompts"].size(), 4U);  // two tasks on two sides
+  for (const auto& prompt : spec["first_prompts"]) {
+    EXPECT_EQ(prompt["first_ids"].size(), 8U);
+    EXPECT_EQ(prompt["ids_sha256"].get<std::string>().size(), 64U);
+    EXPECT_TRUE(prompt["tail"].get<std::string>().ends_with("..."));
+  }
 }
 
 }  // namespace

@@ -29,6 +29,11 @@ std::string class_of(std::string_view scorer, const std::string& reference, cons
   return find_scorer(scorer).score({reference}, {text, hit_token_limit, {}}).error_class;
 }
 
+/// Percent as Python's round(x, 2) has it.
+double percent(double share) {
+  return std::strtod(fmt::format("{:.2f}", share * 100).c_str(), nullptr);
+}
+
 TEST(RulerScorer, equals_ruler_on_its_own_vectors) {
   const json golden = json::parse(read_text_file(std::filesystem::path(SALA_TEST_SOURCE_DIR) /
                                                  "tests/golden/data/ruler_scoring.json"));
@@ -39,11 +44,11 @@ TEST(RulerScorer, equals_ruler_on_its_own_vectors) {
     EXPECT_EQ(ruler_post_process(prediction), pair["post"].get<std::string>()) << pair;
     const double all = score_of("ruler_all", references, prediction);
     const double part = score_of("ruler_part", references, prediction);
-    EXPECT_NEAR(all * 100, pair["all"].get<double>(), 0.00501) << pair;
-    EXPECT_NEAR(part * 100, pair["part"].get<double>(), 0.00501) << pair;
+    EXPECT_EQ(percent(all), pair["all"].get<double>()) << pair;
+    EXPECT_EQ(percent(part), pair["part"].get<double>()) << pair;
     values[pair["id"]] = {all, part};
   }
-  EXPECT_GT(values.size(), 50U);
+  EXPECT_EQ(values.size(), 70U);
   for (const json& set : golden["sets"]) {
     double all = 0;
     double part = 0;
@@ -52,9 +57,31 @@ TEST(RulerScorer, equals_ruler_on_its_own_vectors) {
       part += values.at(id).second;
     }
     const auto n = static_cast<double>(set["ids"].size());
-    EXPECT_NEAR(all / n * 100, set["all"].get<double>(), 0.00501);
-    EXPECT_NEAR(part / n * 100, set["part"].get<double>(), 0.00501);
+    EXPECT_EQ(percent(all / n), set["all"].get<double>());
+    EXPECT_EQ(percent(part / n), set["part"].get<double>());
   }
+}
+
+json detail_of(std::string_view scorer, const std::vector<std::string>& references,
+               const std::string& text) {
+  return json::parse(find_scorer(scorer).score(references, {text, false, {}}).detail);
+}
+
+TEST(RulerScorer, shows_answers_by_luck_beside_the_score) {
+  // Inside a longer word or number the metric hits, the word metric does not.
+  EXPECT_EQ(score_of("ruler_part", {"no"}, "I know"), 1.0);
+  EXPECT_EQ(detail_of("ruler_part", {"no"}, "I know"), (json{{"word", 0.0}}));
+  EXPECT_EQ(detail_of("ruler_part", {"no", "NOT"}, "Not now"), (json{{"word", 1.0}}));
+  EXPECT_EQ(detail_of("ruler_all", {"cat", "dog"}, "concat dog."), (json{{"word", 0.5}}));
+  EXPECT_EQ(detail_of("ruler_all", {"1234567"}, "12345678, 1234567"),
+            (json{{"word", 1.0}, {"first", 1}, {"distractors", 0}}));
+  // A model that lists every value.
+  EXPECT_EQ(detail_of("ruler_all", {"1234567"}, "7654321, 1111111 and 1234567"),
+            (json{{"word", 1.0}, {"first", 0}, {"distractors", 2}}));
+  const std::string uuid = "c7bb5410-9a71-4e1c-a57b-1a96a0a7e021";
+  const std::string other = "2fd9f3aa-60a5-4b0e-82c5-3ee81d2fb7c6";
+  EXPECT_EQ(detail_of("ruler_all", {uuid}, other + " " + uuid),
+            (json{{"word", 1.0}, {"first", 0}, {"distractors", 1}}));
 }
 
 TEST(RulerScorer, survives_any_bytes) {
@@ -86,7 +113,8 @@ TEST(ErrorClass, tells_wrong_answers_apart) {
   EXPECT_EQ(class_of("ruler_all", number, "It is 7141602."), "garbled");
   EXPECT_EQ(class_of("ruler_all", number, "It is 714162."), "garbled");
   EXPECT_EQ(class_of("ruler_all", number, "It is 3958177."), "miss");
-  EXPECT_EQ(class_of("ruler_all", number, "It is not mentioned."), "format");
+  EXPECT_EQ(class_of("ruler_all", number, "It is not mentioned."), "refusal");
+  EXPECT_EQ(class_of("ruler_all", number, "It is somewhere."), "format");
   EXPECT_EQ(class_of("ruler_all", number, "..."), "format");
   EXPECT_EQ(class_of("ruler_all", number, "The number that was", true), "truncated");
   EXPECT_EQ(class_of("ruler_all", number, "It is 71416", true), "truncated");
@@ -97,6 +125,13 @@ TEST(ErrorClass, tells_wrong_answers_apart) {
   EXPECT_EQ(class_of("ruler_all", uuid, "c7bb5410-9a71-4e1c-a57b-1a96a0a70000"), "garbled");
   EXPECT_EQ(class_of("ruler_all", uuid, "2fd9f3aa-60a5-4b0e-82c5-3ee81d2fb7c6"), "miss");
   EXPECT_EQ(class_of("ruler_all", uuid, "a uuid"), "format");
+}
+
+TEST(ErrorClass, compares_as_many_words_as_the_reference_has) {
+  const std::string place = "Dolores Park";
+  EXPECT_EQ(class_of("ruler_part", place, "They met in Dolores Bark on Sunday."), "garbled");
+  EXPECT_EQ(class_of("ruler_part", place, "They met in Golden Gate Park."), "miss");
+  EXPECT_EQ(class_of("ruler_part", place, "I'm sorry, I do not know."), "refusal");
 }
 
 TEST(ErrorClass, follows_the_first_reference_that_is_missing) {

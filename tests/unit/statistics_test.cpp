@@ -8,6 +8,8 @@
 #include <cmath>
 #include <random>
 
+#include "harness/compare/resampling.h"
+
 namespace sala {
 namespace {
 

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "engine/base/data_dir.h"
 #include "engine/base/error.h"
 
 namespace sala {
@@ -108,11 +111,42 @@ TEST(Suite, errors_name_the_file_and_the_key) {
   EXPECT_NE(message_of("name = 'x'\n" + group + group).find("twice"), std::string::npos);
 }
 
-TEST(Suite, every_suite_of_the_project_can_be_read) {
-  for (const char* name : {"quick", "needle", "speed"}) {
-    EXPECT_EQ(load_suite(name).name, name);
+TEST(Suite, every_suite_of_the_project_can_be_read_and_names_known_tasks) {
+  int n_suites = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(data_dir() / "suites")) {
+    const std::string name = entry.path().stem().string();
+    const Suite suite = load_suite(name);
+    EXPECT_EQ(suite.name, name);
+    for (const SuiteCell& cell : suite.cells) {
+      EXPECT_EQ(make_task(cell.task)->info().name, cell.task) << name;
+    }
+    ++n_suites;
   }
+  EXPECT_GE(n_suites, 11);
   EXPECT_EQ(load_suite("speed").new_tokens, 64);
+}
+
+TEST(Suite, mode_data_and_chat_template_are_the_suites_or_the_command_lines) {
+  const std::string cells = "[[cells]]\ntasks = ['a']\nlengths = '1k'\nsamples = 1\n";
+  Suite suite = parse_suite(
+      "name = 'x'\nmode = 'official'\ndata = ['/a', '/b']\nchat_template = 'Phi3'\n" + cells, "x");
+  TaskOptions options = task_options(suite, 4096);
+  EXPECT_EQ(options.length, 4096);
+  EXPECT_EQ(options.mode, "official");
+  EXPECT_EQ(options.data, (std::vector<std::string>{"/a", "/b"}));
+  EXPECT_EQ(options.chat_template, "Phi3");
+  SuiteOverrides overrides;
+  overrides.mode = "strict";
+  overrides.data = {"/c"};
+  override_suite(suite, overrides);
+  options = task_options(suite, 4096);
+  EXPECT_EQ(options.mode, "strict");
+  EXPECT_EQ(options.data, std::vector<std::string>{"/c"});
+  EXPECT_EQ(options.chat_template, "Phi3");
+  EXPECT_EQ(parse_suite("name = 'x'\ndata = '/one'\n" + cells, "x").data,
+            std::vector<std::string>{"/one"});
+  EXPECT_THROW(parse_suite("name = 'x'\nmode = 'lax'\n" + cells, "x"), Error);
+  EXPECT_THROW(parse_suite("name = 'x'\ndata = [1]\n" + cells, "x"), Error);
 }
 
 TEST(Suite, an_unknown_name_lists_the_suites) {
@@ -120,7 +154,8 @@ TEST(Suite, an_unknown_name_lists_the_suites) {
     load_suite("nope");
     FAIL();
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("needle, quick, speed"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("needle, nolima, quick, ruler, speed"),
+              std::string::npos);
   }
   EXPECT_THROW(load_suite("/nowhere/x.toml"), Error);
 }
