@@ -10,7 +10,7 @@ namespace {
 TEST(DenseTiles, query_tiles_cover_a_call_once) {
   for (const std::int64_t start : {0, 1, 127, 128, 1000}) {
     for (const std::int64_t n : {1, 127, 128, 129, 1000}) {
-      const Call call{start, start + n, 0};
+      const Call call{start, start + n};
       std::int64_t next = start;
       for (std::int64_t i = 0; i < n_query_tiles(call); ++i) {
         const std::int64_t base = (start / kQueryTile + i) * kQueryTile;
@@ -24,12 +24,12 @@ TEST(DenseTiles, query_tiles_cover_a_call_once) {
   }
 }
 
-TEST(DenseTiles, key_tiles_reach_from_the_first_key_to_the_last_row) {
-  EXPECT_EQ(key_tiles({0, 1, 0}, 0), (KeyTiles{0, 1}));
-  EXPECT_EQ(key_tiles({0, 1000, 0}, 0), (KeyTiles{0, 2}));
-  EXPECT_EQ(key_tiles({0, 1000, 0}, 896), (KeyTiles{0, 16}));
-  EXPECT_EQ(key_tiles({300, 1000, 300}, 256), (KeyTiles{4, 6}));
-  EXPECT_EQ(key_tiles({64, 65, 64}, 0), (KeyTiles{1, 2}));
+TEST(DenseTiles, key_tiles_reach_to_the_last_row) {
+  EXPECT_EQ(n_key_tiles({0, 1}, 0), 1);
+  EXPECT_EQ(n_key_tiles({0, 1000}, 0), 2);
+  EXPECT_EQ(n_key_tiles({0, 1000}, 896), 16);
+  EXPECT_EQ(n_key_tiles({300, 1000}, 256), 6);
+  EXPECT_EQ(n_key_tiles({64, 65}, 0), 2);
 }
 
 TEST(DenseTiles, slices_cover_a_row_and_fit_the_grid) {

@@ -1,5 +1,4 @@
-// Attention as a cuDNN graph: the operations one by one where a mask is needed, one operation where
-// not.
+// Causal attention as a cuDNN graph of single operations, which the library knows as a whole.
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/cudnn_attention.h"
 
@@ -25,11 +24,11 @@ enum Id : std::int64_t {
   kV,
   kOut,
   kLse,
-  kRows,     // int32 on the device
-  kKeys,     // int32 on the device
-  kScale,    // fp32 on the host, like the next
-  kPadding,  // what a score outside the true lengths becomes
-  kFuture,   // what a score of a later key becomes
+  kRowCount,  // int32 on the device
+  kKeyCount,  // int32 on the device
+  kScale,     // fp32 on the host, like the next
+  kPadding,   // what a score outside the true lengths becomes
+  kFuture,    // what a score of a later key becomes
   kFirstVirtual,
 };
 
@@ -184,16 +183,18 @@ class Graph {
   std::vector<CudnnDescriptor> operations_;
 };
 
-/// Tensors that both forms share.
+/// Tensors in memory.
 struct Tensors {
   Tensors(const Graph& graph, const CudnnAttentionShape& shape, std::int64_t rows)
       : q(graph.memory(kQ, cudnn::kBfloat16, row_dims(shape, rows), row_strides(shape, rows))),
         v(graph.memory(kV, cudnn::kBfloat16, {1, shape.n_kv_heads, shape.capacity, shape.head_dim},
                        kv_strides(shape))),
         out(graph.memory(kOut, cudnn::kBfloat16, row_dims(shape, rows), row_strides(shape, rows))),
+        lse(graph.memory(kLse, cudnn::kFloat, {1, shape.n_heads, rows, 1},
+                         {shape.n_heads * rows, rows, 1, 1})),
         scale(graph.number(kScale, cudnn::kFloat, true)),
-        n_rows(graph.number(kRows, cudnn::kInt32, false)),
-        n_keys(graph.number(kKeys, cudnn::kInt32, false)) {}
+        n_rows(graph.number(kRowCount, cudnn::kInt32, false)),
+        n_keys(graph.number(kKeyCount, cudnn::kInt32, false)) {}
 
   static Dims row_dims(const CudnnAttentionShape& shape, std::int64_t rows) {
     return {1, shape.n_heads, rows, shape.head_dim};
@@ -207,14 +208,14 @@ struct Tensors {
     return {shape.n_kv_heads * head, head, shape.head_dim, 1};
   }
 
-  CudnnDescriptor q, v, out, scale, n_rows, n_keys;
+  CudnnDescriptor q, v, out, lse, scale, n_rows, n_keys;
 };
 
 /// Scaled products, hidden outside the true lengths and, counted from the last row and the last
 /// key, in the future; softmax; weighted values. The library recognizes the sequence as a whole.
 CudnnDescriptor causal_plan(const CudnnAttentionShape& shape, std::int64_t rows) {
   Graph graph(shape, rows);
-  const Tensors t(graph, shape, rows);
+  Tensors t(graph, shape, rows);
   const Dims strides = Tensors::kv_strides(shape);
   const CudnnDescriptor keys =
       graph.memory(kK, cudnn::kBfloat16, {1, shape.n_kv_heads, shape.head_dim, shape.capacity},
@@ -257,79 +258,52 @@ CudnnDescriptor causal_plan(const CudnnAttentionShape& shape, std::int64_t rows)
   const CudnnDescriptor below = graph.pointwise(cudnn::kSub, {visible, &largest}, scores());
   const CudnnDescriptor exponential = graph.pointwise(cudnn::kExp, {below}, scores());
   const CudnnDescriptor sum = graph.reduce(cudnn::kReduceAdd, exponential);
+  // Nobody asked for the logarithms of the sums, but version 9.14 writes them in any case.
+  const CudnnDescriptor log = graph.pointwise(cudnn::kLog, {sum}, graph.rows());
+  graph.pointwise(cudnn::kAdd, {largest, &log}, std::move(t.lse));
   const CudnnDescriptor weight =
       graph.pointwise(cudnn::kDiv, {exponential, &sum}, graph.pairs(cudnn::kBfloat16));
   graph.matmul(weight, t.v, t.out, {&t.n_rows, nullptr, &t.n_keys});
   return graph.plan();
 }
 
-CudnnDescriptor rectangle_plan(const CudnnAttentionShape& shape, std::int64_t rows) {
-  Graph graph(shape, rows);
-  const Tensors t(graph, shape, rows);
-  const CudnnDescriptor keys =
-      graph.memory(kK, cudnn::kBfloat16, {1, shape.n_kv_heads, shape.capacity, shape.head_dim},
-                   Tensors::kv_strides(shape));
-  const CudnnDescriptor lse = graph.memory(kLse, cudnn::kFloat, {1, shape.n_heads, rows, 1},
-                                           {shape.n_heads * rows, rows, 1, 1});
-  CudnnDescriptor operation(cudnn::kOperationSdpaForward);
-  operation.set(cudnn::kSdpaQ, t.q);
-  operation.set(cudnn::kSdpaK, keys);
-  operation.set(cudnn::kSdpaV, t.v);
-  operation.set(cudnn::kSdpaO, t.out);
-  operation.set(cudnn::kSdpaStats, lse);
-  operation.set(cudnn::kSdpaScale, t.scale);
-  operation.set(cudnn::kSdpaSeqLenQ, t.n_rows);
-  operation.set(cudnn::kSdpaSeqLenKv, t.n_keys);
-  graph.add(std::move(operation));
-  return graph.plan();
-}
+constexpr std::int64_t kLengthBytes = 256;  // of the two lengths
 
-constexpr std::int64_t kLengthBytes = 256;  // of the two lengths, ahead of the plan's own workspace
+std::int64_t lse_bytes(const CudnnAttentionShape& shape) {
+  return CudnnAttention::kRows * shape.n_heads * std::int64_t{sizeof(float)};
+}
 
 }  // namespace
 
-struct CudnnAttention::Plan {
-  CudnnDescriptor plan;
-  std::int64_t workspace_bytes;
-};
-
-CudnnAttention::CudnnAttention(const CudnnAttentionShape& shape, Form form) : form_(form) {
+CudnnAttention::CudnnAttention(const CudnnAttentionShape& shape) : shape_(shape) {
   try {
-    const auto build = form == Form::causal ? causal_plan : rectangle_plan;
-    CudnnDescriptor plan = build(shape, max_rows(form));
-    const std::int64_t bytes = plan.get_int64(cudnn::kExecutionPlanWorkspaceSize);
-    plan_ = std::make_unique<Plan>(Plan{std::move(plan), bytes});
+    plan_.emplace(causal_plan(shape, kRows));
+    plan_bytes_ = plan_->get_int64(cudnn::kExecutionPlanWorkspaceSize);
   } catch (const Error& error) {
+    plan_.reset();
     reason_ = error.what();
   }
 }
 
-CudnnAttention::~CudnnAttention() = default;
-
 std::int64_t CudnnAttention::workspace_bytes() const {
-  return kLengthBytes + plan_->workspace_bytes;
+  return kLengthBytes + lse_bytes(shape_) + plan_bytes_;
 }
 
 void CudnnAttention::run(const Call& call, cudaStream_t stream) const {
-  SALA_CHECK(available() && call.n_rows <= max_rows(form_), "a call fits the plan");
+  SALA_CHECK(available() && call.n_rows <= kRows, "a call fits the plan");
   auto* lengths = static_cast<std::int32_t*>(call.workspace);
+  std::byte* lse = static_cast<std::byte*>(call.workspace) + kLengthBytes;
   SALA_CUDA(cuda::launch_set(lengths, static_cast<std::int32_t>(call.n_rows), false, stream));
   SALA_CUDA(cuda::launch_set(lengths + 1, static_cast<std::int32_t>(call.n_keys), false, stream));
 
   float scale = call.scale;
   float hidden = -std::numeric_limits<float>::infinity();
   const auto input = [](const __nv_bfloat16* x) { return const_cast<__nv_bfloat16*>(x); };
-  std::vector<std::int64_t> ids{kQ, kK, kV, kOut, kRows, kKeys, kScale};
-  std::vector<void*> pointers{input(call.q), input(call.k), input(call.v), call.out,
-                              lengths,       lengths + 1,   &scale};
-  if (form_ == Form::causal) {
-    ids.insert(ids.end(), {kPadding, kFuture});
-    pointers.insert(pointers.end(), {&hidden, &hidden});
-  } else {
-    ids.push_back(kLse);
-    pointers.push_back(call.lse);
-  }
-  void* workspace = static_cast<std::byte*>(call.workspace) + kLengthBytes;
+  const std::vector<std::int64_t> ids{kQ,        kK,        kV,     kOut,     kLse,
+                                      kRowCount, kKeyCount, kScale, kPadding, kFuture};
+  const std::vector<void*> pointers{input(call.q), input(call.k), input(call.v), call.out, lse,
+                                    lengths,       lengths + 1,   &scale,        &hidden,  &hidden};
+  void* workspace = lse + lse_bytes(shape_);
   CudnnDescriptor pack(cudnn::kVariantPack);
   pack.set(cudnn::kVariantPackUniqueIds, std::span<const std::int64_t>(ids));
   pack.set(cudnn::kVariantPackDataPointers, std::span<void* const>(pointers));
@@ -338,24 +312,19 @@ void CudnnAttention::run(const Call& call, cudaStream_t stream) const {
 
   const CudnnLibrary& library = CudnnLibrary::get();
   library.check(library.call().cudnnSetStream(library.handle(), stream), "choosing the stream");
-  library.check(library.call().cudnnBackendExecute(library.handle(), plan_->plan.raw(), pack.raw()),
+  library.check(library.call().cudnnBackendExecute(library.handle(), plan_->raw(), pack.raw()),
                 "attention");
 }
 
-const CudnnAttention& shared_cudnn_attention(const CudnnAttentionShape& shape,
-                                             CudnnAttention::Form form) {
-  struct Row {
-    CudnnAttentionShape shape;
-    std::unique_ptr<const CudnnAttention> plan;
-  };
+const CudnnAttention& shared_cudnn_attention(const CudnnAttentionShape& shape) {
   static std::mutex mutex;
   // Never destroyed: when the process ends, the driver may be gone first.
-  static auto& rows = *new std::vector<Row>;
+  static auto& plans = *new std::vector<std::unique_ptr<const CudnnAttention>>;
   const std::scoped_lock lock(mutex);
-  for (const Row& row : rows) {
-    if (row.plan->form() == form && row.shape == shape) return *row.plan;
+  for (const auto& plan : plans) {
+    if (plan->shape() == shape) return *plan;
   }
-  return *rows.emplace_back(Row{shape, std::make_unique<const CudnnAttention>(shape, form)}).plan;
+  return *plans.emplace_back(std::make_unique<const CudnnAttention>(shape));
 }
 
 }  // namespace sala

@@ -66,7 +66,6 @@ enum DescriptorType : int {
   kOperationMatmul = 19,
   kReduction = 21,
   kOperationReduction = 22,
-  kOperationSdpaForward = 41,
 };
 
 enum AttributeType : int {
@@ -123,14 +122,6 @@ enum AttributeName : int {
   kOperationReductionX = 1610,
   kOperationReductionY = 1611,
   kOperationReductionDescriptor = 1612,
-  kSdpaQ = 2800,
-  kSdpaK = 2801,
-  kSdpaV = 2802,
-  kSdpaO = 2803,
-  kSdpaStats = 2804,
-  kSdpaScale = 2805,
-  kSdpaSeqLenQ = 2809,
-  kSdpaSeqLenKv = 2810,
 };
 
 enum DataType : int { kFloat = 0, kInt32 = 4, kBfloat16 = 9, kBoolean = 11 };
@@ -141,6 +132,7 @@ enum PointwiseOp : int {
   kDiv = 6,
   kSub = 9,
   kExp = 13,
+  kLog = 15,
   kCmpGe = 303,
   kCmpLt = 304,
   kLogicalAnd = 400,

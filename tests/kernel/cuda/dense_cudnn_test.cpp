@@ -33,62 +33,37 @@ static_assert(static_cast<int>(cudnn::kExecutionPlanWorkspaceSize) ==
               CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
 static_assert(static_cast<int>(cudnn::kBinarySelect) == CUDNN_POINTWISE_BINARY_SELECT);
 static_assert(static_cast<int>(cudnn::kBfloat16) == CUDNN_DATA_BFLOAT16);
-#if CUDNN_VERSION >= 91300
-static_assert(static_cast<int>(cudnn::kOperationSdpaForward) ==
-              CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
-static_assert(static_cast<int>(cudnn::kSdpaSeqLenKv) ==
-              CUDNN_ATTR_OPERATION_SDPA_FWD_SEQ_LEN_KVDESC);
-#endif
 #endif
 
 class DenseCudnn : public DeviceTest {
  protected:
-  using Form = CudnnAttention::Form;
-
-  const CudnnAttention& plan(const DenseSequence& s, Form form) {
-    return shared_cudnn_attention({s.n_heads(), s.n_kv_heads(), s.head_dim(), s.capacity}, form);
+  const CudnnAttention& plan(const DenseSequence& s) {
+    return shared_cudnn_attention({s.n_heads(), s.n_kv_heads(), s.head_dim(), s.capacity});
   }
 
-  struct Result {
-    std::vector<float> out;
-    std::vector<float> lse;  // (n_heads, max_rows)
-  };
-  /// Rows [first, end): causal over all tokens before `end`, a rectangle over those before `first`.
-  Result run(const CudnnAttention& plan, DenseSequence& s, std::int64_t first, std::int64_t end) {
-    const DeviceBuffer<Bf16Bits> q(DenseSequence::rows(s.q, s.heads.q_dim(), first, end));
-    DeviceBuffer<Bf16Bits> out((end - first) * s.heads.q_dim());
-    const DeviceBuffer<float> lse(s.heads.n_heads * CudnnAttention::max_rows(plan.form()));
+  /// Rows [first, end) over all tokens before `end`.
+  std::vector<float> run(const CudnnAttention& plan, DenseSequence& s, std::int64_t first,
+                         std::int64_t end) {
+    const std::int64_t width = s.heads.q_dim();
+    std::vector<Bf16Bits> rows = DenseSequence::rows(s.q, width, first, end);
+    rows.resize(static_cast<std::size_t>(CudnnAttention::kRows * width), Bf16Bits{0x7fc0});
+    const DeviceBuffer<Bf16Bits> q(rows);
+    DeviceBuffer<Bf16Bits> out(CudnnAttention::kRows * width);
     const DeviceBuffer<unsigned char> workspace(plan.workspace_bytes());
     plan.run({.q = bf16(q),
               .k = bf16(s.k_cache),
               .v = bf16(s.v_cache),
               .out = bf16(out),
-              .lse = lse.data(),
               .n_rows = end - first,
-              .n_keys = plan.form() == Form::causal ? end : first,
+              .n_keys = end,
               .scale = s.heads.scale,
               .workspace = workspace.data()},
              stream());
     out.expect_guards_intact();
-    lse.expect_guards_intact();
     workspace.expect_guards_intact();
-    return {from_bf16(out.download()), lse.download()};
-  }
-
-  /// Both forms' rows [first, end), the rectangle with its triangle added.
-  std::vector<float> finished(const CudnnAttention& plan, DenseSequence& s, std::int64_t first,
-                              std::int64_t end) {
-    const Result result = run(plan, s, first, end);
-    if (plan.form() == Form::causal) return result.out;
-    DeviceBuffer<Bf16Bits> q(DenseSequence::rows(s.q, s.heads.q_dim(), first, end));
-    DeviceBuffer<Bf16Bits> out(to_bf16(result.out));
-    const DeviceBuffer<float> lse(result.lse);
-    kernels::PrefillParams params = s.prefill_params(q, out, first, end);
-    params.first_key = first;
-    params.past_lse = lse.data();
-    params.past_lse_stride = CudnnAttention::max_rows(Form::rectangle);
-    SALA_CUDA(kernels::launch_prefill(params, stream()));
-    return from_bf16(out.download());
+    std::vector<float> result = from_bf16(out.download());
+    result.resize(static_cast<std::size_t>((end - first) * width));
+    return result;
   }
 };
 
@@ -100,7 +75,7 @@ TEST_F(DenseCudnn, causal_rows_equal_the_reference) {
        {std::tuple{4, 1, 128}, {4, 4, 128}, {16, 1, 64}}) {
     DenseSequence s(head_options(n_heads, n_kv_heads, head_dim), 700, stream());
     s.append(0, 700);
-    const CudnnAttention& causal = plan(s, Form::causal);
+    const CudnnAttention& causal = plan(s);
     SALA_NEEDS(causal);
     for (const auto& [first, end] : {std::pair{0, 1},
                                      {0, 64},
@@ -111,7 +86,7 @@ TEST_F(DenseCudnn, causal_rows_equal_the_reference) {
                                      {600, 700},
                                      {128, 640}}) {
       SCOPED_TRACE(first * 1000 + end);
-      expect_within(run(causal, s, first, end).out, s.expected_rows(first, end),
+      expect_within(run(causal, s, first, end), s.expected_rows(first, end),
                     tolerance::kAttentionOutput);
     }
   }
@@ -119,59 +94,40 @@ TEST_F(DenseCudnn, causal_rows_equal_the_reference) {
 
 TEST_F(DenseCudnn, a_later_key_moves_no_row_before_it) {
   DenseSequence s(head_options(4, 2, 128), 600, stream());
+  const CudnnAttention& attention = plan(s);
+  SALA_NEEDS(attention);
+  const std::int64_t first = 300;
+  const std::int64_t changed = 450;
   s.append(0, 600);
-  for (const Form form : {Form::causal, Form::rectangle}) {
-    const CudnnAttention& attention = plan(s, form);
-    SALA_NEEDS(attention);
-    const std::int64_t first = 300;
-    const std::int64_t changed = 450;
-    s.append(0, 600);
-    const std::vector<float> before = finished(attention, s, first, 600);
-    DenseSequence other = DenseSequence(s.heads, 600, stream());
-    std::fill(other.k.begin() + changed * s.heads.kv_dim(), other.k.end(), 1000.0F);
-    std::fill(other.v.begin() + changed * s.heads.kv_dim(), other.v.end(), -1e4F);
-    other.append(0, 600);
-    const std::vector<float> after = finished(attention, other, first, 600);
-    const auto end = (changed - first) * s.heads.q_dim();
-    EXPECT_TRUE(std::equal(before.begin(), before.begin() + end, after.begin()))
-        << "form " << static_cast<int>(form);
-    EXPECT_FALSE(std::equal(before.begin() + end, before.end(), after.begin() + end));
-  }
-}
-
-TEST_F(DenseCudnn, rectangle_and_triangle_together_equal_the_reference) {
-  DenseSequence s(head_options(4, 1, 128), 900, stream());
-  s.append(0, 900);
-  const CudnnAttention& rectangle = plan(s, Form::rectangle);
-  SALA_NEEDS(rectangle);
-  for (const auto& [first, end] : {std::pair{1, 50}, {64, 128}, {511, 900}, {899, 900}}) {
-    SCOPED_TRACE(first * 1000 + end);
-    expect_within(finished(rectangle, s, first, end), s.expected_rows(first, end),
-                  tolerance::kAttentionOutput);
-  }
+  const std::vector<float> before = run(attention, s, first, 600);
+  std::fill(s.k.begin() + changed * s.heads.kv_dim(), s.k.end(), 1000.0F);
+  std::fill(s.v.begin() + changed * s.heads.kv_dim(), s.v.end(), -1e4F);
+  s.append(0, 600);
+  const std::vector<float> after = run(attention, s, first, 600);
+  const auto end = (changed - first) * s.heads.q_dim();
+  EXPECT_TRUE(std::equal(before.begin(), before.begin() + end, after.begin()));
+  EXPECT_FALSE(std::equal(before.begin() + end, before.end(), after.begin() + end));
 }
 
 TEST_F(DenseCudnn, equals_the_own_kernel_on_a_long_chunk) {
   DenseSequence s(head_options(8, 2, 128), 12000, stream());
   s.append(0, 12000);
-  const CudnnAttention& causal = plan(s, Form::causal);
+  const CudnnAttention& causal = plan(s);
   SALA_NEEDS(causal);
   const std::vector<float> own = s.prefill(7904, 12000);
-  const std::vector<float> whole = run_twice([&] { return run(causal, s, 7904, 12000).out; });
+  const std::vector<float> whole = run_twice([&] { return run(causal, s, 7904, 12000); });
   expect_within(whole, own, tolerance::kAttentionOutput);
 }
 
 TEST_F(DenseCudnn, one_plan_serves_all_who_ask_for_its_shape) {
   const CudnnAttentionShape shape{4, 2, 64, 4096};
-  EXPECT_EQ(&shared_cudnn_attention(shape, Form::causal),
-            &shared_cudnn_attention(shape, Form::causal));
-  EXPECT_NE(&shared_cudnn_attention(shape, Form::causal),
-            &shared_cudnn_attention(shape, Form::rectangle));
+  EXPECT_EQ(&shared_cudnn_attention(shape), &shared_cudnn_attention(shape));
+  EXPECT_NE(&shared_cudnn_attention(shape), &shared_cudnn_attention({4, 2, 64, 8192}));
 }
 
 TEST(CudnnWithoutDevice, says_why_it_is_not_available) {
   // A head of 7 elements suits no engine, with or without a library.
-  const CudnnAttention attention({1, 1, 7, 64}, CudnnAttention::Form::causal);
+  const CudnnAttention attention({1, 1, 7, 64});
   EXPECT_FALSE(attention.available());
   EXPECT_NE(attention.reason().find("cudnn"), std::string::npos);
 }

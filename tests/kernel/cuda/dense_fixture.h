@@ -121,11 +121,11 @@ struct DenseSequence {
     return from_bf16(queries.download());
   }
 
-  /// Row t in fp64 over keys [first_key, t], all heads.
-  std::vector<double> expected(std::int64_t t, std::int64_t first_key = 0) const {
+  /// Row t in fp64, all heads.
+  std::vector<double> expected(std::int64_t t) const {
     const ReferenceHeads x{widened(q), widened(k), widened(v)};
     std::vector<std::int64_t> keys;
-    for (std::int64_t j = first_key; j <= t; ++j) keys.push_back(j);
+    for (std::int64_t j = 0; j <= t; ++j) keys.push_back(j);
     std::vector<double> out(static_cast<std::size_t>(heads.q_dim()));
     for (std::int64_t h = 0; h < heads.n_heads; ++h) {
       reference_softmax_row(heads, x, t, h, keys, &item(out, h * heads.head_dim));

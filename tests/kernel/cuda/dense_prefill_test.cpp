@@ -94,57 +94,6 @@ TEST_F(DensePrefill, equal_keys_give_the_mean_of_the_values) {
   expect_within(s.prefill(0, 130), s.expected_rows(0, 130), tolerance::kAttentionOutput);
 }
 
-TEST_F(DensePrefill, adds_to_a_result_over_earlier_keys) {
-  for (const std::int64_t first_key : {64, 100, 200}) {
-    SCOPED_TRACE(first_key);
-    const std::int64_t n = 330;
-    DenseSequence s = sequence(4, 2, 64, n);
-    s.append(0, n);
-    const std::int64_t n_rows = n - first_key;
-    const std::int64_t stride = n_rows + 7;
-    // Attention over the earlier keys alone, and its logarithms, from the reference.
-    std::vector<float> past;
-    std::vector<float> lse(static_cast<std::size_t>(s.heads.n_heads * stride), -1.0F);
-    for (std::int64_t t = first_key; t < n; ++t) {
-      for (std::int64_t h = 0; h < s.heads.n_heads; ++h) {
-        const std::int64_t g = h / s.heads.group();
-        std::vector<double> mean(64);
-        double sum = 0;
-        for (std::int64_t j = 0; j < first_key; ++j) {
-          double score = 0;
-          for (std::int64_t c = 0; c < 64; ++c) {
-            score += static_cast<double>(
-                         s.q[static_cast<std::size_t>(t * s.heads.q_dim() + h * 64 + c)]) *
-                     static_cast<double>(
-                         s.k[static_cast<std::size_t>(j * s.heads.kv_dim() + g * 64 + c)]);
-          }
-          const double weight = std::exp(score * static_cast<double>(s.heads.scale));
-          sum += weight;
-          for (std::int64_t c = 0; c < 64; ++c) {
-            item(mean, c) +=
-                weight * static_cast<double>(
-                             s.v[static_cast<std::size_t>(j * s.heads.kv_dim() + g * 64 + c)]);
-          }
-        }
-        for (const double m : mean) past.push_back(static_cast<float>(m / sum));
-        lse[static_cast<std::size_t>(h * stride + t - first_key)] =
-            static_cast<float>(std::log(sum));
-      }
-    }
-    DeviceBuffer<Bf16Bits> queries(DenseSequence::rows(s.q, s.heads.q_dim(), first_key, n));
-    DeviceBuffer<Bf16Bits> out(to_bf16(past));
-    const DeviceBuffer<float> past_lse(lse);
-    kernels::PrefillParams params = s.prefill_params(queries, out, first_key, n);
-    params.first_key = first_key;
-    params.past_lse = past_lse.data();
-    params.past_lse_stride = stride;
-    SALA_CUDA(kernels::launch_prefill(params, stream()));
-    out.expect_guards_intact();
-    expect_within(from_bf16(out.download()), s.expected_rows(first_key, n),
-                  tolerance::kAttentionOutput);
-  }
-}
-
 TEST_F(DensePrefill, sampled_rows_of_a_long_context_are_right) {
   const std::int64_t n = 20000;
   DenseSequence s = sequence(2, 1, 64, n);
@@ -185,14 +134,6 @@ TEST_F(DensePrefill, heads_beyond_two_to_the_31_elements_are_reached) {
 
 TEST_F(DensePrefill, refuses_what_has_no_kernel) {
   EXPECT_EQ(kernels::launch_prefill({.n_tokens = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 80},
-                                    stream()),
-            cudaErrorInvalidValue);
-  EXPECT_EQ(kernels::launch_prefill({.first_key = 5,
-                                     .start = 4,
-                                     .n_tokens = 1,
-                                     .n_heads = 1,
-                                     .n_kv_heads = 1,
-                                     .head_dim = 64},
                                     stream()),
             cudaErrorInvalidValue);
 }

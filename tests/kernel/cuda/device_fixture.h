@@ -139,7 +139,7 @@ struct Bounds {
   double worst;
 };
 namespace tolerance {
-constexpr Bounds kOneRounding{2.5e-3, 8e-3};    // one rounding to bf16
+constexpr Bounds kOneRounding{0x1p-8, 8e-3};    // one rounding to bf16, of one value even
 constexpr Bounds kAttentionOutput{4e-3, 3e-2};  // bf16 attention outputs
 constexpr Bounds kFloatOutput{1e-5, 1e-4};      // fp32 outputs
 }  // namespace tolerance

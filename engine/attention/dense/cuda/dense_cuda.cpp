@@ -23,7 +23,7 @@ namespace kernels = cuda::dense;
 constexpr std::int64_t kAlign = 64;  // of every piece of scratch
 /// Shorter calls, and states that could hold no longer ones, do without cuDNN.
 constexpr std::int64_t kLeastCudnnRows = 1024;
-constexpr std::int64_t kMostCudnnWorkspace = 1 << 20;
+constexpr std::int64_t kMostCudnnWorkspace = 8 << 20;
 
 DenseConfig read_config(const LayerSpec& spec) {
   const DenseConfig config = DenseConfig::read(spec);
@@ -61,12 +61,8 @@ class DenseCudaState final : public LayerState {
     const CudnnAttentionShape shape{static_cast<int>(heads.n_heads),
                                     static_cast<int>(heads.n_kv_heads),
                                     static_cast<int>(heads.head_dim), capacity_};
-    for (const auto form : {CudnnAttention::Form::causal, CudnnAttention::Form::rectangle}) {
-      const CudnnAttention& plan = shared_cudnn_attention(shape, form);
-      if (!plan.available() || plan.workspace_bytes() > kMostCudnnWorkspace) continue;
-      cudnn_ = &plan;
-      break;
-    }
+    const CudnnAttention& plan = shared_cudnn_attention(shape);
+    if (plan.available() && plan.workspace_bytes() <= kMostCudnnWorkspace) cudnn_ = &plan;
   }
 
   static std::int64_t bytes(const HeadOptions& heads, std::int64_t max_tokens) {
@@ -127,11 +123,12 @@ class DenseCuda final : public AttentionLayer {
 
   std::int64_t scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens) const override {
     const HeadOptions& heads = config_.heads;
-    const std::int64_t q = max_chunk * heads.q_dim() * 2 + kAlign;
+    const bool may_use_cudnn = max_chunk >= kLeastCudnnRows;
+    const std::int64_t q_rows = may_use_cudnn ? cudnn_room(max_chunk) : max_chunk;
+    const std::int64_t q = q_rows * heads.q_dim() * 2 + kAlign;
     const std::int64_t kv = 2 * (max_chunk * heads.kv_dim() * 2 + kAlign);
     const std::int64_t step = step_workspace_bytes(kernels::cache_capacity(max_tokens)) + kAlign;
-    const bool may_use_cudnn = max_chunk >= kLeastCudnnRows;
-    const std::int64_t cudnn = may_use_cudnn ? q + kMostCudnnWorkspace + lse_bytes() + kAlign : 0;
+    const std::int64_t cudnn = may_use_cudnn ? q + kMostCudnnWorkspace + kAlign : 0;
     return q + std::max({kv, step, cudnn + projections_.scratch_bytes(max_chunk)});
   }
 
@@ -141,14 +138,19 @@ class DenseCuda final : public AttentionLayer {
     const std::int64_t start = own.length();
     own.extend(x.rows);
     const Workspace::Mark mark(context.scratch);
-    const TensorView q = context.scratch.take(x.rows, config_.heads.q_dim());
+    const bool use_cudnn = own.cudnn() != nullptr && x.rows >= kLeastCudnnRows;
+    const std::int64_t room = use_cudnn ? cudnn_room(x.rows) : x.rows;
+    const auto take = [&] {
+      return context.scratch.take(room, config_.heads.q_dim()).row_range(0, x.rows);
+    };
+    const TensorView q = take();
     project(x, start, own, q, context);
     const char* kernel = nullptr;
     if (x.rows == 1) {
       kernel = attend_step(own, q, start, context);
       projections_.finish(x, q, scale, out, context);
-    } else if (own.cudnn() != nullptr && x.rows >= kLeastCudnnRows) {
-      const TensorView attended = context.scratch.take(x.rows, config_.heads.q_dim());
+    } else if (use_cudnn) {
+      const TensorView attended = take();
       kernel = attend_cudnn(own, q, attended, start, context);
       projections_.finish(x, attended, scale, out, context);
     } else {
@@ -179,9 +181,9 @@ class DenseCuda final : public AttentionLayer {
   std::int64_t step_workspace_bytes(std::int64_t capacity) const {
     return kernels::step_workspace_bytes(capacity, n_heads(), n_kv_heads(), head_dim());
   }
-  /// Logarithms that a rectangle leaves for the merge.
-  std::int64_t lse_bytes() const {
-    return n_heads() * CudnnAttention::max_rows(CudnnAttention::Form::rectangle) * 4;
+  /// Rows of q and of the output that must be there for the library to attend from `rows` of them.
+  static std::int64_t cudnn_room(std::int64_t rows) {
+    return (rows + CudnnAttention::kRows - 1) / CudnnAttention::kRows * CudnnAttention::kRows;
   }
 
   /// q of the new tokens; their keys and values go into the cache.
@@ -258,40 +260,20 @@ class DenseCuda final : public AttentionLayer {
     const Span span(context.trace, "attend",
                     kernels::prefill_cost(prefill_params(own, q, out, start)).flops);
     const CudnnAttention& cudnn = *own.cudnn();
-    const bool causal = cudnn.form() == CudnnAttention::Form::causal;
     void* workspace = context.scratch.take_bytes(cudnn.workspace_bytes());
-    auto* lse = static_cast<float*>(context.scratch.take_bytes(lse_bytes()));
-    const std::int64_t most = CudnnAttention::max_rows(cudnn.form());
-    for (std::int64_t done = 0; done < q.rows; done += most) {
-      const std::int64_t n = std::min(most, q.rows - done);
-      const TensorView rows = q.row_range(done, n);
-      const TensorView result = out.row_range(done, n);
-      const std::int64_t past = start + done;
-      if (causal || past > 0) {
-        cudnn.run({.q = bf16(rows),
-                   .k = own.k(),
-                   .v = own.v(),
-                   .out = bf16(result),
-                   .lse = lse,
-                   .n_rows = n,
-                   .n_keys = causal ? past + n : past,
-                   .scale = config_.heads.scale,
-                   .workspace = workspace},
-                  backend_.stream());
-      }
-      if (!causal) finish_rectangle(prefill_params(own, rows, result, past), lse);
+    for (std::int64_t done = 0; done < q.rows; done += CudnnAttention::kRows) {
+      const std::int64_t n = std::min(CudnnAttention::kRows, q.rows - done);
+      cudnn.run({.q = bf16(q.row_range(done, n)),
+                 .k = own.k(),
+                 .v = own.v(),
+                 .out = bf16(out.row_range(done, n)),
+                 .n_rows = n,
+                 .n_keys = start + done + n,
+                 .scale = config_.heads.scale,
+                 .workspace = workspace},
+                backend_.stream());
     }
-    return causal ? "softmax_cudnn" : "softmax_cudnn_rectangle";
-  }
-
-  /// What lies beyond the rectangle of earlier keys: the triangle of the rows' own.
-  void finish_rectangle(kernels::PrefillParams params, const float* lse) const {
-    if (params.start > 0) {
-      params.first_key = params.start;
-      params.past_lse = lse;
-      params.past_lse_stride = CudnnAttention::max_rows(CudnnAttention::Form::rectangle);
-    }
-    SALA_CUDA(kernels::launch_prefill(params, backend_.stream()));
+    return "softmax_cudnn";
   }
 
   void log_route(std::int64_t start, std::int64_t n_tokens, const char* kernel,

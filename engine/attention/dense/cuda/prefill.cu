@@ -44,30 +44,6 @@ struct Rows {
     }
   }
 
-  /// Continues from a finished result over earlier keys: its sum of exponentials, relative to its
-  /// own logarithm, is 1. at(row): the row's first element; lse(row): its logarithm.
-  template <typename At, typename Lse>
-  __device__ __forceinline__ void resume(ValidRows valid, int warp, int lane, const At& at,
-                                         const Lse& lse) {
-#pragma unroll
-    for (int m = 0; m < 2; ++m) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = warp * kWarpRows + m * 16 + half * 8 + lane / 4;
-        if (row < valid.first || row >= valid.end) continue;
-        max[m][half] = lse(row) * kLog2e;
-        sum[m][half] = lane % 4 == 0 ? 1.0F : 0.0F;
-#pragma unroll
-        for (int n = 0; n < kDim / 8; ++n) {
-          const __nv_bfloat162 pair =
-              *reinterpret_cast<const __nv_bfloat162*>(at(row) + n * 8 + lane % 4 * 2);
-          out[m][n][half * 2] = __low2float(pair);
-          out[m][n][half * 2 + 1] = __high2float(pair);
-        }
-      }
-    }
-  }
-
   /// One step of the online softmax: rounded weights of the scores, and what was gathered before
   /// rescaled to them.
   __device__ __forceinline__ void weigh(const float (&score)[2][kKeyTile / 8][4], float scale_log2,
@@ -174,11 +150,9 @@ __device__ __forceinline__ void multiply(float (&score)[2][kKeyTile / 8][4], con
   }
 }
 
-/// Hides the first `hidden` keys of a tile and, from row r of the warp, those after key ahead + r.
-__device__ __forceinline__ void mask(float (&score)[2][kKeyTile / 8][4], int ahead, int hidden,
-                                     int lane) {
+/// Hides from row r of the warp the keys of a tile after key ahead + r.
+__device__ __forceinline__ void mask(float (&score)[2][kKeyTile / 8][4], int ahead, int lane) {
   const Element at = c_fragment(lane, 0);
-  const int least = hidden - at.col;
   const int most = ahead + at.row - at.col;
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
@@ -187,11 +161,7 @@ __device__ __forceinline__ void mask(float (&score)[2][kKeyTile / 8][4], int ahe
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int key = n * 8 + i % 2;
-        const int last = most + m * 16 + i / 2 * 8;
-        // One comparison for both ends; a row before `hidden`, which nobody stores, keeps all.
-        if (static_cast<unsigned>(key - least) > static_cast<unsigned>(last - least)) {
-          score[m][n][i] = -INFINITY;
-        }
+        if (key > most + m * 16 + i / 2 * 8) score[m][n][i] = -INFINITY;
       }
     }
   }
@@ -208,11 +178,12 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int warp = __shfl_sync(kWarp, thread / 32, 0);
   const int lane = thread % 32;
   const int head = static_cast<int>(blockIdx.x);
-  const Call call{p.start, p.start + p.n_tokens, p.first_key};
+  const Call call{p.start, p.start + p.n_tokens};
   const std::int64_t base =
       (p.start / kQueryTile + n_query_tiles(call) - 1 - blockIdx.y) * kQueryTile;
   const ValidRows valid = rows_within<kQueryTile>(base, call.start, call.end);
-  const KeyTiles tiles = key_tiles(call, base);
+  const int n_tiles = static_cast<int>(n_key_tiles(call, base));
+  const int n_keys = static_cast<int>(call.end);
   const std::int64_t kv_head = head / (p.n_heads / p.n_kv_heads);
   const __nv_bfloat16* k = p.k + kv_head * p.capacity * kDim;
   const __nv_bfloat16* v = p.v + kv_head * p.capacity * kDim;
@@ -220,16 +191,11 @@ __global__ void __launch_bounds__(kThreads, 2)
   const __nv_bfloat16* q = p.q + (base - p.start) * width + head * kDim;
   __nv_bfloat16* out = p.out + (base - p.start) * width + head * kDim;
 
-  // Tiles of keys are numbered from the first that is read.
-  const std::int64_t key_0 = tiles.first * kKeyTile;
-  const int n_tiles = static_cast<int>(tiles.end - tiles.first);
-  const int hidden = static_cast<int>(p.first_key - key_0);
-  const int n_keys = static_cast<int>(call.end - key_0);
   const auto stage = [&](int tile) { return stages + tile % kStages * 2 * kKeyElements<kDim>; };
   const auto start_load = [&](int tile) {
     if (tile < n_tiles) {
-      const ValidRows keys{tile == 0 ? hidden : 0, min(n_keys - tile * kKeyTile, kKeyTile)};
-      const std::int64_t from = (key_0 + tile * kKeyTile) * kDim;
+      const ValidRows keys{0, min(n_keys - tile * kKeyTile, kKeyTile)};
+      const std::int64_t from = static_cast<std::int64_t>(tile) * kKeyTile * kDim;
       load_rows<kDim, kKeyTile, kThreads>(stage(tile), k + from, kDim, keys, thread);
       load_rows<kDim, kKeyTile, kThreads>(stage(tile) + kKeyElements<kDim>, v + from, kDim, keys,
                                           thread);
@@ -241,17 +207,11 @@ __global__ void __launch_bounds__(kThreads, 2)
 
   Rows<kDim> rows;
   rows.start();
-  if (p.past_lse != nullptr) {
-    const float* lse = p.past_lse + head * p.past_lse_stride + (base - p.start);
-    rows.resume(
-        valid, warp, lane, [&](int row) { return out + row * width; },
-        [&](int row) { return lse[row]; });
-  }
   const Element plain = a_address(lane);
   const Element turned = b_address(lane);
   int plain_part = swizzled<kDim>(plain.row, plain.col);
   int turned_part = swizzled<kDim>(turned.row, turned.col);
-  const int row_0 = static_cast<int>(base - key_0) + warp * kWarpRows;  // counted as the keys are
+  const int row_0 = static_cast<int>(base) + warp * kWarpRows;
 
   for (int tile = 0; tile < n_tiles; ++tile) {
     // Keys of the tile up to the token of the warp's first row, less one; a multiple of 32.
@@ -264,9 +224,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (ahead >= 0) {
       float score[2][kKeyTile / 8][4];
       multiply<kDim>(score, q_tile + warp * kWarpRows * kDim, stage(tile), plain_part, turned_part);
-      if (ahead < kKeyTile - 1 || (tile == 0 && hidden > 0)) {
-        mask(score, ahead, tile == 0 ? hidden : 0, lane);
-      }
+      if (ahead < kKeyTile - 1) mask(score, ahead, lane);
       std::uint32_t weight[2][kKeyTile / 8][2];
       rows.weigh(score, scale_log2, weight);
       rows.gather(weight, stage(tile) + kKeyElements<kDim>, plain_part);
@@ -297,7 +255,7 @@ cudaError_t launch(const PrefillParams& p, cudaStream_t stream) {
   const cudaError_t error = cudaFuncSetAttribute(
       prefill_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
-  const Call call{p.start, p.start + p.n_tokens, p.first_key};
+  const Call call{p.start, p.start + p.n_tokens};
   const dim3 grid(static_cast<unsigned>(p.n_heads), static_cast<unsigned>(n_query_tiles(call)));
   prefill_kernel<kDim><<<grid, kThreads, kBytes, stream>>>(p, p.scale * kLog2e);
   return cudaGetLastError();
@@ -306,7 +264,7 @@ cudaError_t launch(const PrefillParams& p, cudaStream_t stream) {
 }  // namespace
 
 cudaError_t launch_prefill(const PrefillParams& params, cudaStream_t stream) {
-  if (params.n_tokens < 1 || params.first_key > params.start) return cudaErrorInvalidValue;
+  if (params.n_tokens < 1) return cudaErrorInvalidValue;
   if (params.head_dim == 64) return launch<64>(params, stream);
   if (params.head_dim == 128) return launch<128>(params, stream);
   return cudaErrorInvalidValue;
@@ -314,7 +272,7 @@ cudaError_t launch_prefill(const PrefillParams& params, cudaStream_t stream) {
 
 Cost prefill_cost(const PrefillParams& params) {
   const auto n = static_cast<double>(params.n_tokens);
-  const auto past = static_cast<double>(params.start - params.first_key);
+  const auto past = static_cast<double>(params.start);
   const double pairs = n * past + n * (n + 1) / 2;
   const double width = static_cast<double>(params.n_heads) * params.head_dim;
   const double kv_width = static_cast<double>(params.n_kv_heads) * params.head_dim;

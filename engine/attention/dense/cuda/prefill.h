@@ -11,21 +11,15 @@
 
 namespace sala::cuda::dense {
 
-/// Query tokens [start, start + n_tokens); token t sees keys [first_key, t]. Pointers are device
+/// Query tokens [start, start + n_tokens); token t sees keys [0, t]. Pointers are device
 /// memory, 16-byte aligned.
 struct PrefillParams {
   const __nv_bfloat16* q = nullptr;  // (n_tokens, n_heads * head_dim)
   const __nv_bfloat16* k = nullptr;  // (n_kv_heads, capacity, head_dim), holding all keys up to
   const __nv_bfloat16* v = nullptr;  //   the last token's
   std::int64_t capacity = 0;
-  __nv_bfloat16* out = nullptr;  // (n_tokens, n_heads * head_dim); may be q when past_lse is null
-  /// (n_heads, n_tokens), rows past_lse_stride apart, natural logarithms, or null. When set, `out`
-  /// already holds the attention over keys [0, first_key), whose sums of exponentials these are,
-  /// and the call adds the rest.
-  const float* past_lse = nullptr;
-  std::int64_t past_lse_stride = 0;
-  std::int64_t first_key = 0;  // at most start
-  std::int64_t start = 0;      // tokens before this call
+  __nv_bfloat16* out = nullptr;  // (n_tokens, n_heads * head_dim); may be q
+  std::int64_t start = 0;        // tokens before this call
   std::int64_t n_tokens = 0;
   int n_heads = 0;
   int n_kv_heads = 0;

@@ -20,11 +20,10 @@ SALA_HOST_DEVICE constexpr std::int64_t cache_capacity(std::int64_t max_tokens) 
   return (max_tokens + step - 1) / step * step;
 }
 
-/// Tokens [start, end) of a call and the first key that its rows see.
+/// Tokens [start, end) of a call.
 struct Call {
   std::int64_t start;
   std::int64_t end;
-  std::int64_t first_key;
 };
 
 SALA_HOST_DEVICE constexpr std::int64_t n_query_tiles(Call call) {
@@ -39,15 +38,10 @@ SALA_HOST_DEVICE constexpr ValidRows rows_within(std::int64_t base, std::int64_t
           end < base + kRows ? static_cast<int>(end - base) : kRows};
 }
 
-/// Key tiles [first, end) that the query tile at `base` reads.
-struct KeyTiles {
-  std::int64_t first;
-  std::int64_t end;
-  constexpr bool operator==(const KeyTiles&) const = default;
-};
-SALA_HOST_DEVICE constexpr KeyTiles key_tiles(Call call, std::int64_t base) {
+/// Key tiles that the query tile at `base` reads.
+SALA_HOST_DEVICE constexpr std::int64_t n_key_tiles(Call call, std::int64_t base) {
   const std::int64_t end = base + kQueryTile < call.end ? base + kQueryTile : call.end;
-  return {call.first_key / kKeyTile, (end - 1) / kKeyTile + 1};
+  return (end - 1) / kKeyTile + 1;
 }
 
 /// How one row's keys are cut so that several blocks can read them: `size` keys a slice, `count`
