@@ -56,10 +56,8 @@ float log_probability(std::span<const float> logits, TokenId id) {
 class BuiltInEngine final : public Engine {
  public:
   explicit BuiltInEngine(const EngineOptions& options)
-      : loaded_(load_model(options)),
-        memory_limit_(options.memory_limit_bytes),
-        trace_(loaded_.backend->stage_clock()) {
-    if (loaded_.backend->device() != Device::cpu) warm_up();
+      : options_(options), loaded_(load_model(options)), trace_(loaded_.backend->stage_clock()) {
+    if (loaded_.model) warm_up();
   }
 
   const EngineInfo& info() const override { return loaded_.info; }
@@ -69,11 +67,16 @@ class BuiltInEngine final : public Engine {
   }
   Output run(const Request& request) override;
   std::vector<float> logits(std::span<const TokenId> tokens, std::int64_t last) override;
+  void unload() override {
+    sequence_.reset();
+    loaded_.model.reset();
+  }
 
  private:
   /// Sees the hidden rows of a prefill chunk and the position of the first.
   using VisitChunk = std::function<void(TensorView hidden, std::int64_t first_position)>;
 
+  void load();
   void warm_up();
   void check_tokens(const char* where, std::span<const TokenId> tokens) const;
   void prepare(std::int64_t n_tokens, std::int64_t n_logit_rows, std::int64_t result_bytes);
@@ -102,8 +105,8 @@ class BuiltInEngine final : public Engine {
   }
   bool rounds_logits() const { return loaded_.config.settings.at("logits_round") == "bf16"; }
 
+  EngineOptions options_;
   LoadedModel loaded_;
-  std::int64_t memory_limit_;
   Trace trace_;
   RouteLog route_;
   std::unique_ptr<Sequence> sequence_;
@@ -117,10 +120,22 @@ const Tokenizer& BuiltInEngine::tokenizer() const {
   return *loaded_.tokenizer;
 }
 
-/// A full chunk and a step over made-up tokens: kernels are loaded and routines chosen before the
-/// first request is timed. What does not fit yet is left to the first request.
+/// The weights, unless they are there.
+void BuiltInEngine::load() {
+  if (loaded_.model) return;
+  load_weights(options_, loaded_);
+  warm_up();
+}
+
+/// On a GPU a full chunk and a step over made-up tokens: kernels are loaded and routines chosen
+/// before the first request is timed. What does not fit yet is left to the first request.
 void BuiltInEngine::warm_up() {
-  const std::vector<TokenId> tokens(static_cast<std::size_t>(info().chunk), 0);
+  if (loaded_.backend->device() == Device::cpu) return;
+  // Equal rows would cost less power than real ones, and routines be chosen that suit them.
+  std::vector<TokenId> tokens(static_cast<std::size_t>(info().chunk));
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    tokens[i] = static_cast<TokenId>(i * 7919 % static_cast<std::size_t>(loaded_.config.vocab));
+  }
   try {
     prepare(info().chunk + 1, 1, 0);
   } catch (const OutOfMemory&) {
@@ -156,7 +171,7 @@ void BuiltInEngine::prepare(std::int64_t n_tokens, std::int64_t n_logit_rows,
   std::vector<CategoryBytes> plan = loaded_.blueprint->plan(n_tokens, info().chunk, n_logit_rows);
   for (const CategoryBytes& row : plan) backend.ledger().plan(row.category, row.bytes);
   add_bytes(plan, "logits", result_bytes);
-  check_fits(plan, backend, memory_limit_);
+  check_fits(plan, backend, options_.memory_limit_bytes);
 
   const std::int64_t capacity = sequence_capacity(n_tokens);
   if (sequence_ && (sequence_->capacity != capacity || sequence_->logits.rows != n_logit_rows)) {
@@ -260,6 +275,7 @@ void BuiltInEngine::step(ExecutionContext& context) {
 }
 
 Output BuiltInEngine::run(const Request& request) {
+  load();
   const Clock::time_point start = Clock::now();
   check_tokens("prompt", request.prompt);
   if (request.max_new_tokens < 0) {
@@ -273,8 +289,8 @@ Output BuiltInEngine::run(const Request& request) {
     }
   }
   const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
-  prepare(n_prompt + request.max_new_tokens, request.prompt_logprobs ? logit_block(n_prompt) : 1,
-          0);
+  prepare(std::max(n_prompt + request.max_new_tokens, request.room),
+          request.prompt_logprobs ? logit_block(n_prompt) : 1, 0);
   ExecutionContext context = start_request(n_prompt);
 
   Output output;
@@ -337,6 +353,7 @@ void BuiltInEngine::decode(const Request& request, TensorView hidden, Clock::tim
 
 std::vector<float> BuiltInEngine::logits(std::span<const TokenId> tokens, std::int64_t last) {
   check_tokens("prompt", tokens);
+  load();
   const auto n_tokens = static_cast<std::int64_t>(tokens.size());
   if (last < 0 || last > n_tokens) {
     throw Error("--last", "{} positions asked for, the prompt has {}", last, n_tokens);

@@ -26,6 +26,7 @@ struct EngineOptions {
       settings;                         // dense_rule, dense_len, sparse, lse, select_score, ...
   std::int64_t memory_limit_bytes = 0;  // 0 = what the device has
   int threads = 0;                      // 0 = all cores
+  bool load = true;  // false: weights follow with the first request; a plan needs none
 };
 
 struct EngineInfo {
@@ -58,6 +59,9 @@ class Engine {
   virtual Output run(const Request& request) = 0;
   /// Logits of the last `last` positions (0 = all), fp32, (positions, vocab) row-major.
   virtual std::vector<float> logits(std::span<const TokenId> tokens, std::int64_t last) = 0;
+  /// Gives the weights and the last sequence back; the next request loads the weights again, before
+  /// its time counts.
+  virtual void unload() = 0;
 };
 
 std::unique_ptr<Engine> make_engine(const EngineOptions& options);

@@ -37,18 +37,6 @@ std::int64_t choose_chunk(const EngineOptions& options, const Blueprint& bluepri
   return chunk;
 }
 
-std::unique_ptr<Model> load_weights(const ModelConfig& config, const Checkpoint* checkpoint,
-                                    const EngineOptions& options, Backend& backend) {
-  if (checkpoint == nullptr) {
-    RandomWeights weights(*options.random_seed, backend);
-    return std::make_unique<Model>(config, weights, backend);
-  }
-  FileWeights weights(*checkpoint, backend);
-  auto model = std::make_unique<Model>(config, weights, backend);
-  weights.check_all_used();
-  return model;
-}
-
 std::unique_ptr<Tokenizer> load_tokenizer_of(const EngineOptions& options,
                                              const ModelConfig& config) {
   if (std::filesystem::exists(options.model / "tokenizer.json")) {
@@ -86,9 +74,6 @@ LoadedModel load_model(const EngineOptions& options) {
 
   EngineInfo& info = loaded.info;
   info.chunk = choose_chunk(options, blueprint, backend);
-  check_fits(blueprint.plan(1, info.chunk, 1), backend, options.memory_limit_bytes);
-  loaded.model = load_weights(config, checkpoint.get(), options, backend);
-
   info.name = std::filesystem::canonical(options.model).filename().string();
   info.family = config.family;
   info.mode = config.is_hybrid() ? "hybrid" : "full";
@@ -98,7 +83,11 @@ LoadedModel load_model(const EngineOptions& options) {
   info.n_parameters = blueprint.n_parameters();
   info.vocab_size = config.vocab;
   if (checkpoint) {
-    info.dtype = dtype_name(checkpoint->tensors().at("model.embed_tokens.weight").dtype);
+    const auto embedding = checkpoint->tensors().find("model.embed_tokens.weight");
+    if (embedding == checkpoint->tensors().end()) {
+      throw Error(checkpoint->source().string(), "tensor 'model.embed_tokens.weight' is missing");
+    }
+    info.dtype = dtype_name(embedding->second.dtype);
     info.weights_sha256 = checkpoint->sha256();
   } else {
     info.dtype = dtype_name(DType::bf16);
@@ -108,7 +97,23 @@ LoadedModel load_model(const EngineOptions& options) {
   if (loaded.tokenizer) info.tokenizer_sha256 = loaded.tokenizer->sha256();
   info.config_json = config.json;
   info.settings = config.settings;
+  if (options.load) load_weights(options, loaded);
   return loaded;
+}
+
+void load_weights(const EngineOptions& options, LoadedModel& loaded) {
+  Backend& backend = *loaded.backend;
+  check_fits(loaded.blueprint->plan(1, loaded.info.chunk, 1), backend, options.memory_limit_bytes);
+  if (options.random_seed) {
+    RandomWeights weights(*options.random_seed, backend);
+    loaded.model = std::make_unique<Model>(loaded.config, weights, backend);
+    return;
+  }
+  const Checkpoint checkpoint(options.model);
+  FileWeights weights(checkpoint, backend);
+  auto model = std::make_unique<Model>(loaded.config, weights, backend);
+  weights.check_all_used();
+  loaded.model = std::move(model);
 }
 
 }  // namespace sala

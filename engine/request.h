@@ -17,6 +17,9 @@ struct Request {
   /// Fed as the continuation whatever the model would choose, so that speed does not depend on what
   /// it says: exactly max_new_tokens ids, or empty for greedy decoding. EOS does not end it.
   std::vector<TokenId> forced;
+  /// Tokens that memory is laid out for, when more than the request needs: what a short request
+  /// prepares, such as a recorded step, then serves a longer one.
+  std::int64_t room = 0;
 };
 
 enum class Finish : std::uint8_t { eos, length };

@@ -31,7 +31,8 @@ struct Sample {
   std::optional<double>
       depth_pct;        // of the first asked needle: its first token over the prompt's tokens
   std::string cluster;  // samples with equal cluster are not independent
-  std::int64_t n_left_out = 0;  // tokens cut out of the prompt's middle, which was too long
+  std::vector<std::string> groups;  // of the benchmark's own breakdown, such as easy or hard
+  std::int64_t n_left_out = 0;      // tokens cut out of the prompt's middle, which was too long
   bool prompt_logprobs = false;
 };
 

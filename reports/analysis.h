@@ -18,6 +18,7 @@ struct Subject {
   std::string label;  // unique within the report
   std::string mode;   // of the cell, or dense: full attention forced on a hybrid
   std::string backend;
+  std::string device;        // name of the CPU or GPU; empty: not stored
   std::size_t model = 0;     // index into Results::models
   std::string options;       // engine settings as "key=value, ..."
   bool is_baseline = false;  // what the others are compared with
@@ -60,8 +61,9 @@ struct LengthRow {
   std::string mode;  // of the prompts
   std::int64_t length = 0;
   std::int64_t n_tasks = 0;
-  std::int64_t n = 0;     // prompts
-  bool is_ruler = false;  // all of its 13 tasks are there, and no others count
+  std::int64_t n = 0;                      // prompts
+  bool is_ruler = false;                   // all of its 13 tasks are there, and no others count
+  std::vector<std::string> ruler_missing;  // those of its tasks that are not
   LengthScore score;
   double p_effective = 0;  // that this and every shorter length reach RULER's threshold
 };

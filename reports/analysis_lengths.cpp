@@ -26,9 +26,10 @@ LengthRow length_row(std::size_t subject, std::int64_t length, const TaskScores&
   LengthRow row;
   row.subject = subject;
   row.length = length;
-  row.is_ruler = std::all_of(kRulerTasks.begin(), kRulerTasks.end(), [&](std::string_view task) {
-    return scores.contains(std::string(task));
-  });
+  std::set<std::string, std::less<>> names;
+  for (const auto& [task, of_task] : scores) names.insert(task);
+  row.ruler_missing = missing_ruler_tasks(names);
+  row.is_ruler = row.ruler_missing.empty();
   const std::vector<ClusteredScores> tasks = in_order(scores, row.is_ruler);
   row.n_tasks = static_cast<std::int64_t>(tasks.size());
   for (const ClusteredScores& task : tasks) row.n += static_cast<std::int64_t>(task.scores.size());

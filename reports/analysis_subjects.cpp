@@ -27,6 +27,7 @@ Subject subject_of(const CellRecord& cell) {
   Subject subject;
   subject.mode = cell.mode;
   subject.backend = cell.backend;
+  subject.device = params.value("device_name", "");
   subject.model = cell.model;
   for (const auto& [key, value] : settings_of(params)) {
     subject.options += fmt::format("{}{}={}", subject.options.empty() ? "" : ", ", key, value);

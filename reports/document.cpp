@@ -58,6 +58,9 @@ std::string subtitle_of(const Analysis& analysis) {
     machines.insert(analysis.results->environments[run.environment].cpu_model);
   });
   if (machines.empty()) return "Nothing was run yet.";
+  for (const Subject& subject : analysis.subjects) {
+    if (!subject.device.empty()) machines.insert(subject.device);
+  }
   std::set<std::string> sweeps;
   for (const std::size_t i : analysis.cells) {
     sweeps.insert(analysis.results->sweeps[analysis.results->cells[i].sweep].name);
@@ -180,8 +183,10 @@ Section environment_section(const Analysis& analysis) {
                     {"weights", false}, {"tokenizer", false}};
   for (const Subject& subject : analysis.subjects) {
     const ModelRecord& model = analysis.results->models[subject.model];
+    const std::string device = subject.device.empty() ? "" : ", " + subject.device;
     models.rows.push_back({subject.label, subject.mode, model.dtype, pattern_text(model),
-                           subject.backend, subject.options, model.weights_sha256.substr(0, 16),
+                           subject.backend + device, subject.options,
+                           model.weights_sha256.substr(0, 16),
                            model.tokenizer_sha256.substr(0, 16)});
   }
   section.tables.push_back(std::move(models));

@@ -63,4 +63,8 @@ Section routes_section(const Analysis& analysis);
 Section environment_section(const Analysis& analysis);
 Section reproduce_section(const Analysis& analysis);
 
+/// Tables of the accuracy section: scores by the benchmark's own groups, and the scorers' other
+/// figures, means over the answers that have them. None when no answer has any.
+std::vector<Table> detail_tables(const Analysis& analysis);
+
 }  // namespace sala

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -86,10 +87,16 @@ std::string needle_finding(const Analysis& analysis, std::size_t subject) {
                      worst->depth, n);
 }
 
-/// Tasks whose prompts of a length are all of one cluster.
+// RULER's own generators shuffle every sample of a length alike.
+constexpr std::array kOnePattern{"cwe/official", "fwe/official", "qa_1/official", "qa_2/official"};
+
+/// Tasks whose prompts of a length are all of one cluster or one pattern.
 std::string one_cluster_text(const Analysis& analysis) {
   std::set<std::string> tasks;
   for (const AccuracyRow& row : analysis.accuracy) {
+    if (std::find(kOnePattern.begin(), kOnePattern.end(), row.task) != kOnePattern.end()) {
+      tasks.insert(row.task);
+    }
     for (const auto& accuracy : row.accuracy) {
       if (accuracy && accuracy->n > 1 && accuracy->n_clusters == 1) tasks.insert(row.task);
     }
@@ -263,6 +270,7 @@ Section accuracy_section(const Analysis& analysis) {
     add_pair_cells(analysis, row.paired, cells);
   }
   section.tables.push_back(std::move(table));
+  for (Table& details : detail_tables(analysis)) section.tables.push_back(std::move(details));
   section.tables.push_back(answers_table(analysis));
   Table errors = error_table(analysis);
   if (!errors.rows.empty()) section.tables.push_back(std::move(errors));

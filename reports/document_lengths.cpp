@@ -1,6 +1,6 @@
 // Section on the mean over tasks by length, and on RULER's aggregates.
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -34,6 +34,16 @@ std::string ruler_text(const Analysis& analysis, std::size_t subject, const std:
       ruler_weighted_average(lengths, RulerWeights::increasing),
       ruler_weighted_average(lengths, RulerWeights::decreasing), lengths.size(),
       effective_text(lengths, RulerRule::published), effective_text(lengths, RulerRule::strict));
+}
+
+/// How many tasks, and what a run of RULER lacks of its 13: a length without one has no score.
+std::string tasks_text(const LengthRow& row) {
+  if (row.is_ruler) return fmt::format("{} (RULER)", row.n_tasks);
+  // Suites of needles have some of these tasks, too.
+  const bool is_partial = row.ruler_missing.size() <= kRulerTasks.size() / 3;
+  return is_partial ? fmt::format("{} (no RULER score: without {})", row.n_tasks,
+                                  fmt::join(row.ruler_missing, ", "))
+                    : fmt::format("{}", row.n_tasks);
 }
 
 /// Distance from the threshold in standard errors of the bootstrap.
@@ -73,8 +83,7 @@ Section lengths_section(const Analysis& analysis) {
                    {"P(effective)", true}};
   for (const LengthRow& row : analysis.length_scores) {
     table.rows.push_back({analysis.subjects[row.subject].label, row.mode, length_text(row.length),
-                          fmt::format("{}{}", row.n_tasks, row.is_ruler ? " (RULER)" : ""),
-                          fmt::format("{}", row.n), percent_text(row.score.mean),
+                          tasks_text(row), fmt::format("{}", row.n), percent_text(row.score.mean),
                           percent_interval_text(row.score.interval), margin_text(row.score),
                           fmt::format("{:.3f}", row.score.p_reaches),
                           fmt::format("{:.3f}", row.p_effective)});

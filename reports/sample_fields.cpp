@@ -111,6 +111,11 @@ constexpr SampleField kFields[] = {
      [](const SampleRef& s) {
        return of_answer(s, [](auto& a) { return maybe_text(a.error_class); });
      }},
+    {"scorer_detail",
+     [](const SampleRef& s) {
+       return of_answer(s,
+                        [](auto& a) { return a.detail.empty() ? json() : json::parse(a.detail); });
+     }},
     {"ttft_ns",
      [](const SampleRef& s) {
        json value = of_answer(s, [](auto& a) { return maybe(a.ttft_ns); });

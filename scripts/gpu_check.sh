@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU: kernel tests, sanitizers, CPU against GPU, speed. Last line: N passed, M failed.
+# Everything that needs a GPU: tests, sanitizers, CPU against GPU, benchmarks, speed. Last line: N passed, M failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 # shellcheck source=scripts/lib.sh
@@ -10,7 +10,7 @@ usage() {
 usage: scripts/gpu_check.sh [--bin DIR] [--only STEPS] [--lengths "N ..."] [--help]
        scripts/gpu_check.sh [--bin DIR] --pack FILE.tar.xz
   --bin DIR        use the programs in DIR (any depth) instead of building the preset cuda
-  --only STEPS     of tests,sanitizers,compare,speed; comma-separated, all without it
+  --only STEPS     of tests,sanitizers,compare,bench,speed; comma-separated, all without it
   --lengths "N..." prompt lengths of the speed step, in tokens; 4096 131072 without it
   --pack FILE      only gather in an archive what --bin needs on a machine without the packages; there:
                    mkdir DIR && tar -xf FILE -C DIR && scripts/gpu_check.sh --bin DIR
@@ -18,7 +18,7 @@ TEXT
 }
 bin=
 pack=
-steps=tests,sanitizers,compare,speed
+steps=tests,sanitizers,compare,bench,speed
 lengths="4096 131072"
 while (($#)); do
   case $1 in
@@ -117,27 +117,43 @@ if wants sanitizers; then
 fi
 
 if wants compare; then
-  for model in needle-hybrid needle-full; do
-    "$sala" tasks emit --task niah_single_2 --length 4k --samples 1 --seed 5 --tokenizer "$model" --format ruler-jsonl |
+  # At 12k the hybrid chooses blocks.
+  for subject in needle-hybrid/4k needle-hybrid/12k needle-full/4k; do
+    model=${subject%/*}
+    "$sala" tasks emit --task niah_single_2 --length "${subject#*/}" --samples 1 --seed 5 --tokenizer "$model" --format ruler-jsonl |
       python3 -c 'import json,sys; sys.stdout.write(json.loads(sys.stdin.readline())["input"])' >"$work/prompt.txt"
     for device in cpu cuda; do
       "$sala" logits --model "$model" --prompt "$work/prompt.txt" --device $device --out "$work/$device.npy"
     done
-    check "logits $model, 4k" 'difference' python3 scripts/gpu_compare.py logits "$work/cpu.npy" "$work/cuda.npy"
+    check "logits $subject" 'difference' python3 scripts/gpu_compare.py logits "$work/cpu.npy" "$work/cuda.npy"
   done
   for device in cpu cuda; do
-    check "suite quick on $device" 'cells|stored|samples' "$sala" run --suite quick --device $device \
+    check "prompts to 4k on $device" 'minus baseline' "$sala" run --suite scripts/gpu_compare.toml --device $device \
       --db "$work/$device.db" --no-progress
+    check "prompts at 16k on $device" '^niah' "$sala" run --suite scripts/gpu_compare.toml --tasks niah_single_2 \
+      --lengths 16k --samples 8 --baseline none --model needle-hybrid --device $device --db "$work/$device.db" --no-progress
     "$sala" report --db "$work/$device.db" --format jsonl -o "$work/$device.jsonl"
   done
-  check "answers of suite quick" 'answers|not the same' python3 scripts/gpu_compare.py answers "$sala" "$work/cpu.jsonl" "$work/cuda.jsonl"
+  check "answers" 'answers|not the same' python3 scripts/gpu_compare.py answers "$sala" "$work/cpu.jsonl" "$work/cuda.jsonl"
+fi
+
+benchmarks() {
+  local status=0
+  "$sala" bench --device cuda --filter "-^prompt/" --json >"$work/bench.json" || status=1
+  python3 scripts/bench_table.py "$work/bench.json" >"$work/bench.txt" || status=1
+  cat "$work/bench.txt"
+  return $status
+}
+if wants bench; then
+  check "benchmarks" '^ceilings|rror' benchmarks
+  [[ -s $work/bench.txt ]] && table+=$(sed 's/^/    /' "$work/bench.txt")$'\n'
 fi
 
 # speed MODEL LENGTH: one request with random weights and random tokens.
 speed() {
   python3 -c 'import json,random,sys; random.seed(1); json.dump([random.randrange(3, 70000) for _ in range(int(sys.argv[1]))], open(sys.argv[2], "w"))' "$2" "$work/ids.json"
   "$sala" generate --model "$1" --weights random --device cuda --tokens "$work/ids.json" --max-tokens 64 --json |
-    python3 -c 'import json,sys; r=json.load(sys.stdin); d=r["decode_ms_per_token"] or 0; print("speed: TTFT %.3f s, %.0f tokens/s, decode %.2f ms per token, peak %.2f GiB" % (r["ttft_s"], r["prompt_tokens"] / r["ttft_s"], d, r["peak_bytes"] / 2**30))'
+    python3 -c 'import json,sys; r=json.load(sys.stdin); d=r["decode_ms_median"] or 0; print("speed: TTFT %.3f s, %.0f tokens/s, decode %.2f ms per token (median), peak %.2f GiB" % (r["ttft_s"], r["prompt_tokens"] / r["ttft_s"], d, r["peak_bytes"] / 2**30))'
 }
 if wants speed; then
   for length in $lengths; do

@@ -8,7 +8,9 @@
 #include <iterator>
 
 #include "engine/base/error.h"
+#include "engine/base/mapped_file.h"
 #include "engine/base/sha256.h"
+#include "engine/base/utf8.h"
 
 namespace sala {
 namespace {
@@ -63,6 +65,21 @@ fs::path data_file(const std::vector<std::string>& data, std::string_view name) 
   const KnownFile& file = known_file(name);
   if (data.empty()) throw Error(name, "is needed, but there is no --data folder; {}", file.how);
   throw Error(name, "is needed, but not in --data {}; {}", fmt::join(data, ", "), file.how);
+}
+
+bool has_ruler_files(const std::vector<std::string>& data) {
+  return std::any_of(std::begin(kFiles), std::end(kFiles), [&](const KnownFile& file) {
+    return find_data_file(data, file.name).has_value();
+  });
+}
+
+std::string read_utf8(const fs::path& path) {
+  std::string text = read_text_file(path);
+  if (const std::size_t bad = find_invalid_utf8(text); bad != std::string::npos) {
+    throw Error(path.string(), "not valid UTF-8 at byte {} (0x{:02X}); convert the file first", bad,
+                static_cast<unsigned char>(text[bad]));
+  }
+  return text;
 }
 
 TaskSource data_source(const std::vector<std::string>& data, std::string_view name) {

@@ -19,6 +19,13 @@ std::optional<std::filesystem::path> find_data_file(const std::vector<std::strin
 /// The same; throws Error saying how to get the file when no folder has it.
 std::filesystem::path data_file(const std::vector<std::string>& data, std::string_view name);
 
+/// Whether there are some of RULER's files: those that are missing then have built-in replacements
+/// in strict mode. A folder without any holds something else, and is not passed over in silence.
+bool has_ruler_files(const std::vector<std::string>& data);
+
+/// A text file. Throws Error naming it and the byte when it is not valid UTF-8.
+std::string read_utf8(const std::filesystem::path& path);
+
 /// A file as a task's source, with its hash; a stand-in when the hash is not the original's.
 TaskSource data_source(const std::vector<std::string>& data, std::string_view name);
 

@@ -10,7 +10,6 @@
 
 #include "engine/base/data_dir.h"
 #include "engine/base/error.h"
-#include "engine/base/mapped_file.h"
 #include "engine/base/sha256.h"
 #include "engine/base/utf8.h"
 #include "tasks/data_files.h"
@@ -48,12 +47,9 @@ bool ends_sentence(std::string_view word) {
   return ended;
 }
 
-std::string read_utf8(const fs::path& path) {
-  std::string text = read_text_file(path);
-  if (const std::size_t bad = find_invalid_utf8(text); bad != std::string::npos) {
-    throw Error(path.string(), "not valid UTF-8 at byte {} (0x{:02X}); convert the file first", bad,
-                static_cast<unsigned char>(text[bad]));
-  }
+/// The text itself, or what a JSON file has under "text".
+std::string read_text(const fs::path& path) {
+  std::string text = read_utf8(path);
   if (path.extension() != ".json") return text;
   try {
     return nlohmann::json::parse(text).at("text").get<std::string>();
@@ -75,6 +71,7 @@ std::vector<fs::path> texts_in(const fs::path& folder) {
 }
 
 /// The first of `data` that is a file or has essay.json, else the first with texts: their files.
+/// None when the built-in prose takes their place.
 std::vector<fs::path> find_text(const std::vector<std::string>& data) {
   std::vector<fs::path> texts;
   for (const std::string& given : data) {
@@ -83,7 +80,7 @@ std::vector<fs::path> find_text(const std::vector<std::string>& data) {
     if (fs::exists(path / kEssay)) return {path / kEssay};
     if (texts.empty()) texts = texts_in(path);
   }
-  if (!texts.empty()) return texts;
+  if (!texts.empty() || data.empty() || has_ruler_files(data)) return texts;
   throw Error(fmt::format("{}", fmt::join(data, ", ")),
               "holds neither {} nor .txt files for the haystack", kEssay);
 }
@@ -132,7 +129,7 @@ std::vector<std::string> split_sentences(std::string_view text) {
 std::vector<std::string> read_sentences(const std::vector<std::string>& data) {
   const std::vector<fs::path> files = find_text(data);
   std::string text;
-  for (const fs::path& file : files) text += read_utf8(file) + "\n";
+  for (const fs::path& file : files) text += read_text(file) + "\n";
   auto sentences = split_sentences(text);
   if (sentences.empty()) throw Error(files.front().string(), "the haystack text is empty");
   return sentences;
@@ -140,6 +137,7 @@ std::vector<std::string> read_sentences(const std::vector<std::string>& data) {
 
 TaskSource text_source(const std::vector<std::string>& data) {
   const std::vector<fs::path> files = find_text(data);
+  if (files.empty()) return built_in_source("prose");
   if (files.size() > 1) return {"texts", "", true};
   if (files.front().filename() == kEssay) {
     return data_source({files.front().parent_path().string()}, kEssay);
@@ -152,7 +150,7 @@ const Prose& Texts::prose() const {
 }
 
 Haystack Texts::haystack(const std::vector<std::string>& data, std::uint64_t seed) const {
-  if (data.empty()) return prose_haystack(prose(), seed);
+  if (find_text(data).empty()) return prose_haystack(prose(), seed);
   return text_haystack(sentences_.get(data, [&] { return read_sentences(data); }), seed);
 }
 

@@ -35,11 +35,11 @@ std::vector<std::string> split_sentences(std::string_view text);
 
 /// Sentences of the first of `data` that is a text file, a JSON file {"text": ...} or a folder with
 /// essay.json; else of the .txt files, by name, of the first folder that has some. Throws Error
-/// when there is none, naming the file, and the byte offset where it is not UTF-8.
+/// naming the file, and the byte offset where it is not UTF-8.
 std::vector<std::string> read_sentences(const std::vector<std::string>& data);
 
-/// What read_sentences() reads; a stand-in unless it is RULER's essay.json. Throws Error as it
-/// does.
+/// What a haystack of prose is made of; a stand-in unless it is RULER's essay.json. Throws Error
+/// when `data` has neither a text nor any file of RULER's.
 TaskSource text_source(const std::vector<std::string>& data);
 
 /// Texts that a task reads once and keeps; may be shared between threads.
@@ -47,7 +47,7 @@ class Texts {
  public:
   /// The built-in prose, data/text/prose.json.
   const Prose& prose() const;
-  /// The haystack of a sample: prose when `data` is empty, else the user's text.
+  /// The haystack of a sample: the user's text, or built-in prose where text_source() says so.
   Haystack haystack(const std::vector<std::string>& data, std::uint64_t seed) const;
 
  private:

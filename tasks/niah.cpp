@@ -76,8 +76,6 @@ std::vector<TaskSource> Niah::sources(const TaskOptions& options) const {
   if (options.mode == "official") {
     sources.push_back(data_source(options.data, "essay.json"));
     sources.push_back(data_source(options.data, "essay.sents.json"));
-  } else if (options.data.empty()) {
-    sources.push_back(built_in_source("prose"));
   } else {
     sources.push_back(text_source(options.data));
   }

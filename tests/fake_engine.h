@@ -55,6 +55,7 @@ class FakeEngine final : public Engine {
     engine_info.dtype = "f32";
     engine_info.device = "cpu";
     engine_info.device_info = {"fake", 1, 1 << 30};
+    engine_info.vocab_size = tokenizer_.vocab_size();
     engine_info.layer_pattern = {engine_info.mode == "full" ? "dense" : "lightning"};
     engine_info.weights_sha256 = sha256_hex("weights of " + engine_info.name);
     engine_info.tokenizer_sha256 = tokenizer_.sha256();
@@ -69,6 +70,7 @@ class FakeEngine final : public Engine {
   }
   Output run(const Request& request) override {
     ++n_requests;
+    last_request = request;
     const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
     Output output;
     if (request.forced.empty()) {
@@ -94,9 +96,12 @@ class FakeEngine final : public Engine {
   std::vector<float> logits(std::span<const TokenId>, std::int64_t) override {
     throw Error("fake engine", "has no logits");
   }
+  void unload() override { ++n_unloads; }
 
   EngineInfo engine_info;
   int n_requests = 0;
+  int n_unloads = 0;
+  Request last_request;
   std::string route_path = "linear";  // dense for an engine of mode full
 
  private:

@@ -109,18 +109,30 @@ class ReferenceModel {
     return project(gate, prefix + "down_proj.weight");
   }
 
-  /// Half-split rotary embedding of every head; row t is at position t.
+  /// Half-split rotary embedding of every head, longrope's if scaled; row t is at position t.
   Rows rotate(Rows x) const {
     const std::size_t d = size("head_dim");
+    const nlohmann::json& scaling = config_["rope_scaling"];
+    const Row factors =
+        scaling.is_null() ? Row(d / 2, 1.0) : scaling["long_factor"].get<std::vector<double>>();
+    double magnitude = 1;
+    if (!scaling.is_null()) {
+      const auto trained = scaling["original_max_position_embeddings"].get<double>();
+      const double longer = number("max_position_embeddings") / trained;
+      magnitude = std::sqrt(1 + std::log(longer) / std::log(trained));
+    }
     for (std::size_t t = 0; t < x.size(); ++t) {
       for (std::size_t head = 0; head < x[t].size(); head += d) {
         for (std::size_t i = 0; i < d / 2; ++i) {
           const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(d);
-          const double angle = static_cast<double>(t) * std::pow(number("rope_theta"), exponent);
+          const double angle =
+              static_cast<double>(t) * std::pow(number("rope_theta"), exponent) / factors[i];
+          const double cosine = magnitude * std::cos(angle);
+          const double sine = magnitude * std::sin(angle);
           const double a = x[t][head + i];
           const double b = x[t][head + i + d / 2];
-          x[t][head + i] = a * std::cos(angle) - b * std::sin(angle);
-          x[t][head + i + d / 2] = b * std::cos(angle) + a * std::sin(angle);
+          x[t][head + i] = a * cosine - b * sine;
+          x[t][head + i + d / 2] = b * cosine + a * sine;
         }
       }
     }

@@ -96,13 +96,16 @@ class SuiteFixture {
       const std::string answer = retrieves                    ? "Paragraph 7"
                                  : dataset == "passage_count" ? "3"
                                                               : "Location";
-      write_rows("longbench/" + dataset + ".jsonl", {{{"input", "What is it?"},
-                                                      {"context", essay("Clouds", 40)},
-                                                      {"answers", {answer}},
-                                                      {"length", 300},
-                                                      {"dataset", dataset},
-                                                      {"all_classes", {"Location", "Person"}},
-                                                      {"_id", "1"}}});
+      for (const char* even : {"", "_e"}) {
+        write_rows("longbench/" + dataset + even + ".jsonl",
+                   {{{"input", "What is it?"},
+                     {"context", essay("Clouds", 40)},
+                     {"answers", {answer}},
+                     {"length", 300},
+                     {"dataset", dataset},
+                     {"all_classes", {"Location", "Person"}},
+                     {"_id", "1"}}});
+      }
     }
     write("longbench2/data.json", Json::array({{{"_id", "a"},
                                                 {"difficulty", "easy"},

@@ -10,6 +10,14 @@
 
 namespace sala {
 
+namespace {
+
+bool is_positive(const nlohmann::json& value) {
+  return value.is_number() && value.get<double>() > 0 && std::isfinite(value.get<double>());
+}
+
+}  // namespace
+
 Options::Options(const nlohmann::json& object, std::string where,
                  std::initializer_list<std::string_view> known)
     : object_(object), where_(std::move(where)) {
@@ -42,10 +50,20 @@ std::int64_t Options::integer(const char* name, std::int64_t least, std::int64_t
 
 double Options::positive(const char* name) const {
   const nlohmann::json& value = at(name);
-  if (!value.is_number() || !(value.get<double>() > 0) || !std::isfinite(value.get<double>())) {
+  if (!is_positive(value)) {
     throw Error(where_, "option '{}': expected a positive number, got {}", name, value.dump());
   }
   return value.get<double>();
+}
+
+std::vector<double> Options::positives(const char* name, std::int64_t n) const {
+  const nlohmann::json& values = at(name);
+  if (!values.is_array() || values.size() != static_cast<std::size_t>(n) ||
+      !std::all_of(values.begin(), values.end(), is_positive)) {
+    throw Error(where_, "option '{}': expected {} positive numbers, got {}", name, n,
+                values.dump());
+  }
+  return values.get<std::vector<double>>();
 }
 
 bool Options::flag(const char* name, bool otherwise) const {
@@ -100,8 +118,13 @@ HeadOptions read_heads(const Options& options) {
   heads.qk_norm = options.flag("qk_norm", false);
   heads.output_gate = options.flag("output_gate", false);
   if (options.has("rope")) {
-    const Options rope(options.object("rope"), options.where() + "rope", {"theta", "exact_angle"});
+    const Options rope(options.object("rope"), options.where() + "rope",
+                       {"theta", "exact_angle", "slowdown", "magnitude"});
     heads.rope = RopeOptions{rope.positive("theta"), rope.flag("exact_angle", false)};
+    if (rope.has("slowdown")) heads.rope->slowdown = rope.positives("slowdown", heads.head_dim / 2);
+    if (rope.has("magnitude")) {
+      heads.rope->magnitude = static_cast<float>(rope.positive("magnitude"));
+    }
   }
   return heads;
 }

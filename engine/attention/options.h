@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/attention/attention.h"
 
@@ -17,6 +18,8 @@ namespace sala {
 struct RopeOptions {
   double theta = 10000.0;
   bool exact_angle = false;
+  std::vector<double> slowdown = {};  // of every pair; empty: none
+  float magnitude = 1.0F;             // factor of every cosine and sine
 };
 
 /// Sizes and switches that every kind of attention has.
@@ -34,7 +37,9 @@ struct HeadOptions {
   std::int64_t q_dim() const { return n_heads * head_dim; }
   std::int64_t kv_dim() const { return n_kv_heads * head_dim; }
   /// Rotary of these heads; only when rope has a value.
-  Rotary rotary() const { return {head_dim, rope->theta, rope->exact_angle}; }
+  Rotary rotary() const {
+    return {head_dim, rope->theta, rope->exact_angle, rope->slowdown, rope->magnitude};
+  }
 };
 
 /// One JSON object of options. All getters throw Error naming layer and option.
@@ -47,6 +52,8 @@ class Options {
   bool has(const char* name) const;  // present and not null
   std::int64_t integer(const char* name, std::int64_t least, std::int64_t most) const;
   double positive(const char* name) const;
+  /// A list of exactly n positive numbers.
+  std::vector<double> positives(const char* name, std::int64_t n) const;
   bool flag(const char* name, bool otherwise) const;
   /// Index of the option's text in `choices`; 0 when the option is absent.
   int choice(const char* name, std::initializer_list<std::string_view> choices) const;

@@ -62,13 +62,18 @@ inline void reference_rotary(std::vector<double>& x, std::int64_t n_heads, const
     for (std::int64_t i = 0; i < d / 2; ++i) {
       const double inv_freq =
           std::pow(rotary.theta, -2.0 * static_cast<double>(i) / static_cast<double>(d));
-      const float rounded = static_cast<float>(position) * static_cast<float>(inv_freq);
-      const double angle = rotary.exact_angle ? static_cast<double>(position) * inv_freq
+      const double slowdown =
+          rotary.slowdown.empty() ? 1.0 : rotary.slowdown[static_cast<std::size_t>(i)];
+      const float slowed = static_cast<float>(position) * (1.0F / static_cast<float>(slowdown));
+      const float rounded = slowed * static_cast<float>(inv_freq);
+      const double angle = rotary.exact_angle ? static_cast<double>(position) / slowdown * inv_freq
                                               : static_cast<double>(rounded);
+      const double cosine = std::cos(angle) * static_cast<double>(rotary.magnitude);
+      const double sine = std::sin(angle) * static_cast<double>(rotary.magnitude);
       double& a = item(x, row * d + i);
       double& b = item(x, row * d + i + d / 2);
-      const double first = a * std::cos(angle) - b * std::sin(angle);
-      b = b * std::cos(angle) + a * std::sin(angle);
+      const double first = a * cosine - b * sine;
+      b = b * cosine + a * sine;
       a = first;
     }
   }

@@ -77,6 +77,9 @@ struct Rotary {
   std::int64_t head_dim = 0;
   double theta = 10000.0;
   bool exact_angle = false;  // angles in fp64; otherwise the reference's fp32 product
+  /// Longrope: pair i turns slower by slowdown[i] (head_dim / 2 of them); empty: as fast as ever.
+  std::span<const double> slowdown = {};
+  float magnitude = 1.0F;  // factor of every cosine and sine
 };
 
 /// One product of several that share their left side: out = x · weightᵀ.

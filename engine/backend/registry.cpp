@@ -12,8 +12,13 @@
 namespace sala {
 namespace {
 
-/// "auto" means the CPU until results of the GPU have been compared with it on real hardware.
-constexpr std::string_view kAutomaticDevice = "auto";
+/// What "auto" means here: the first GPU if this build and this machine have one.
+std::string automatic_device() {
+#ifdef SALA_WITH_CUDA
+  if (has_cuda_device()) return "cuda:0";
+#endif
+  return "cpu";
+}
 
 /// The index in "cuda" or "cuda:<index>"; nothing for any other text.
 std::optional<int> cuda_index(std::string_view device) {
@@ -60,7 +65,8 @@ Tensor make_tensor(Backend& backend, std::int64_t rows, std::int64_t cols, const
 
 std::unique_ptr<Backend> make_backend(const std::string& device, int threads) {
   if (threads < 0) throw Error("--threads", "expected 0 (all cores) or more, got {}", threads);
-  if (device == "cpu" || device == kAutomaticDevice) return make_cpu_backend(threads);
+  if (device == "auto") return make_backend(automatic_device(), threads);
+  if (device == "cpu") return make_cpu_backend(threads);
   if (const std::optional<int> index = cuda_index(device)) {
 #ifdef SALA_WITH_CUDA
     return make_cuda_backend(*index);

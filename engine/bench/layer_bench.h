@@ -6,14 +6,9 @@
 #include <string>
 
 #include "engine/attention/attention.h"
+#include "engine/bench/measured.h"
 
 namespace sala {
-
-/// Work of one or more calls.
-struct Work {
-  double flops = 0;  // of products, as declared by the stages
-  double bytes = 0;  // weights, input, output, and the part of the state that a call must read
-};
 
 /// A layer with random weights and the one sequence it works on.
 class BenchLayer {

@@ -1,4 +1,4 @@
-// sala bench: kernel micro-benchmarks against measured ceilings.
+// sala bench: kernels against measured ceilings, and the making of prompts.
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/bench/bench.h"
 
@@ -8,12 +8,14 @@
 #include <memory>
 #include <string>
 
+#include "harness/cli/bench_prompts.h"
 #include "harness/cli/command.h"
 
 namespace sala {
 namespace {
 
 struct BenchFlags {
+  std::string device = "auto";
   std::string filter = ".";
   double min_time_s = 0.3;
   bool json = false;
@@ -23,6 +25,7 @@ struct BenchFlags {
 
 Action setup_bench(CLI::App& app) {
   const auto flags = std::make_shared<BenchFlags>();
+  app.add_option("--device", flags->device, "auto, cpu, cuda or cuda:I")->capture_default_str();
   app.add_option("--filter", flags->filter, "Run only benchmarks whose name matches this pattern")
       ->type_name("REGEX");
   app.add_option("--min-time", flags->min_time_s, "Seconds to repeat each benchmark for")
@@ -30,7 +33,9 @@ Action setup_bench(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--json", flags->json, "Print Google Benchmark's JSON");
   return [flags] {
-    run_benchmarks({"--benchmark_filter=" + flags->filter,
+    add_prompt_benchmarks();
+    run_benchmarks(flags->device,
+                   {"--benchmark_filter=" + flags->filter,
                     fmt::format("--benchmark_min_time={}", flags->min_time_s)},
                    flags->json);
     return 0;

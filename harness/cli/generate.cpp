@@ -1,6 +1,7 @@
 // sala generate: a prompt in, greedy text out, with timings.
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,27 @@ std::optional<double> decode_ms_per_token(const Timing& timing) {
   return static_cast<double>(sum) / 1e6 / static_cast<double>(timing.itl_ns.size());
 }
 
+/// Median time between outputs: without the weight of the first steps, which may prepare others.
+std::optional<double> median_decode_ms(const Timing& timing) {
+  if (timing.itl_ns.empty()) return std::nullopt;
+  std::vector<std::int64_t> times = timing.itl_ns;
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return static_cast<double>(*middle) / 1e6;
+}
+
+nlohmann::ordered_json stages_json(const std::vector<StageTime>& stages) {
+  auto json = nlohmann::ordered_json::array();
+  for (const StageTime& stage : stages) {
+    const auto ns = static_cast<double>(stage.ns);
+    json.push_back({{"name", stage.name},
+                    {"ms", ns / 1e6},
+                    {"calls", stage.calls},
+                    {"tflops", ns > 0 ? stage.flops / ns / 1e3 : 0}});
+  }
+  return json;
+}
+
 int generate(const GenerateFlags& flags) {
   const auto engine = make_engine(flags.model.options());
   Request request;
@@ -48,7 +70,10 @@ int generate(const GenerateFlags& flags) {
     result["text"] = text ? Json(*text) : Json();
     result["ttft_s"] = ttft_s;
     result["decode_ms_per_token"] = decode_ms ? Json(*decode_ms) : Json();
+    const auto median_ms = median_decode_ms(output.timing);
+    result["decode_ms_median"] = median_ms ? Json(*median_ms) : Json();
     result["peak_bytes"] = output.peak_bytes;
+    result["stages"] = stages_json(output.stages);
     // A token may end inside a character: JSON gets U+FFFD there, "tokens" stay exact.
     fmt::print("{}\n", result.dump(-1, ' ', false, Json::error_handler_t::replace));
     return 0;

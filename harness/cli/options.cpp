@@ -88,9 +88,12 @@ void PromptFlags::declare(CLI::App& app, bool with_text) {
 
 std::vector<TokenId> PromptFlags::read(const Engine& engine) const {
   if (!tokens_file.empty()) return parse_token_ids(read_text_file(tokens_file), tokens_file);
+  const std::string prompt = prompt_file.empty() ? text : read_text_file(prompt_file);
+  if (prompt.empty()) {
+    throw Error(prompt_file.empty() ? "--text" : prompt_file, "is empty; give a text to read");
+  }
   const Tokenizer& tokenizer = engine.tokenizer();
-  std::vector<TokenId> ids =
-      tokenizer.encode(prompt_file.empty() ? text : read_text_file(prompt_file)).ids;
+  std::vector<TokenId> ids = tokenizer.encode(prompt).ids;
   if (const auto bos = tokenizer.bos()) ids.insert(ids.begin(), *bos);
   return ids;
 }

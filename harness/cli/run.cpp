@@ -56,24 +56,37 @@ Suite choose_suite(const RunFlags& flags) {
   return suite;
 }
 
+/// Sides that do not fit into memory together take turns.
 void add_side(std::vector<Side>& sides, const char* role, EngineOptions options) {
-  auto engine = make_engine(options);
+  std::unique_ptr<Engine> engine;
+  try {
+    engine = make_engine(options);
+  } catch (const OutOfMemory&) {
+    if (sides.empty()) throw;
+    for (const Side& other : sides) other.engine->unload();
+    engine = make_engine(options);
+  }
   sides.push_back({.role = role, .options = std::move(options), .engine = std::move(engine)});
 }
 
 /// The model and, unless there is none, its baseline.
 std::vector<Side> load_sides(const RunFlags& flags) {
   std::vector<Side> sides;
+  const auto options = [&](const std::string& name, const char* attention) {
+    EngineOptions of_side = flags.engine.options(name, attention);
+    of_side.load = !flags.dry_run;
+    return of_side;
+  };
   const std::string model = flags.model.empty() ? kDefaultModel : flags.model;
-  add_side(sides, "model", flags.engine.options(model, "model"));
+  add_side(sides, "model", options(model, "model"));
 
   std::string baseline = flags.baseline;
   if (baseline.empty()) baseline = flags.model.empty() ? kDefaultBaseline : "dense";
   if (baseline == "none") return sides;
   if (baseline != "dense") {
-    add_side(sides, "baseline", flags.engine.options(baseline, "model"));
+    add_side(sides, "baseline", options(baseline, "model"));
   } else if (sides[0].engine->info().mode != "full") {
-    add_side(sides, "baseline", flags.engine.options(model, "dense"));
+    add_side(sides, "baseline", options(model, "dense"));
   } else if (flags.baseline.empty()) {
     fmt::print(stderr, "note: every layer of {} is dense already, so it has no dense baseline\n",
                model);
@@ -89,6 +102,18 @@ std::vector<std::string> command_line() {
   std::vector<std::string> arguments;
   for (std::string argument; std::getline(file, argument, '\0');) arguments.push_back(argument);
   return arguments;
+}
+
+/// Prints what the database has of a sweep and returns the number of its stored samples.
+std::int64_t print_results(const RunFlags& flags, const std::string& sweep_uid) {
+  const Results results = ResultReader(flags.db).results({sweep_uid});
+  const auto rows = summarize(results);
+  const auto pair = summarize_pair(results);
+  fmt::print(
+      "{}", flags.json ? summary_json(rows, pair, sweep_uid, flags.db) : summary_table(rows, pair));
+  std::int64_t n_samples = 0;
+  for (const SummaryRow& row : rows) n_samples += row.n;
+  return n_samples;
 }
 
 int run(const RunFlags& flags) {
@@ -109,22 +134,28 @@ int run(const RunFlags& flags) {
   for (const PlannedCell& cell : plan.cells) cells.push_back(cell.row);
   ResultWriter writer(flags.db, command_line());
   writer.open_sweep(plan.sweep, environment, cells);
-  interrupts.watch(&writer);
   Progress progress(!flags.no_progress);
+  interrupts.watch(writer, [&](const std::string& signal) {
+    const std::int64_t n_stored = print_results(flags, writer.sweep_uid());
+    std::int64_t n_planned = 0;
+    for (const PlannedCell& cell : plan.cells) n_planned += cell.samples;
+    fmt::print(
+        stderr,
+        "\ninterrupted by {}: {} of {} samples are stored in {}; give the same command again "
+        "to run the others\n",
+        signal, n_stored, n_planned, flags.db);
+  });
   try {
     run_plan(plan, sides, make_task, writer, progress);
   } catch (const Error& error) {
+    interrupts.stop();
     progress.finish();
     fmt::print(stderr, "error: {}\n", error.what());
     return kExitIncomplete;
   }
-  interrupts.watch(nullptr);
+  interrupts.stop();
 
-  const Results results = ResultReader(flags.db).results({writer.sweep_uid()});
-  const auto rows = summarize(results);
-  const auto pair = summarize_pair(results);
-  fmt::print("{}", flags.json ? summary_json(rows, pair, writer.sweep_uid(), flags.db)
-                              : summary_table(rows, pair));
+  print_results(flags, writer.sweep_uid());
   if (!flags.no_progress) {
     fmt::print(stderr, "every sample is in {}; see it with: sala report --db {} -o report.html\n",
                flags.db, flags.db);

@@ -3,11 +3,14 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "engine/base/error.h"
 #include "harness/cli/command.h"
@@ -119,10 +122,19 @@ int emit(const EmitFlags& flags) {
     fmt::print(stderr, "note: label standin, not comparable with published scores: {}\n",
                fmt::join(standins, ", "));
   }
-  for (std::int64_t i = 0; i < flags.samples; ++i) {
+  const auto line_of = [&](std::int64_t i) {
     const Sample sample = task->make(options, i, *tokenizer);
-    print_line(flags.format == "text" ? text_block(sample)
-                                      : ruler_jsonl(sample, task->info(), options, *tokenizer));
+    return flags.format == "text" ? text_block(sample)
+                                  : ruler_jsonl(sample, task->info(), options, *tokenizer);
+  };
+  // As many at once as there are cores, printed in order; no more than those are in memory.
+  const std::int64_t n_at_once = std::max(1U, std::thread::hardware_concurrency());
+  for (std::int64_t i = 0; i < flags.samples; i += n_at_once) {
+    std::vector<std::future<std::string>> lines;
+    for (std::int64_t j = i; j < std::min(i + n_at_once, flags.samples); ++j) {
+      lines.push_back(std::async(std::launch::async, line_of, j));
+    }
+    for (auto& line : lines) print_line(line.get());
   }
   return 0;
 }

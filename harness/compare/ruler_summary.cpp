@@ -14,23 +14,12 @@ void sort_by_length(std::vector<RulerLengthScore>& lengths) {
 
 }  // namespace
 
-std::vector<std::string> missing_ruler_tasks(
-    const std::map<std::string, double, std::less<>>& scores) {
+std::vector<std::string> missing_ruler_tasks(const std::set<std::string, std::less<>>& tasks) {
   std::vector<std::string> missing;
   for (const std::string_view task : kRulerTasks) {
-    if (!scores.contains(task)) missing.emplace_back(task);
+    if (!tasks.contains(task)) missing.emplace_back(task);
   }
   return missing;
-}
-
-std::optional<double> ruler_length_score(const std::map<std::string, double, std::less<>>& scores) {
-  double sum = 0;
-  for (const std::string_view task : kRulerTasks) {
-    const auto found = scores.find(task);
-    if (found == scores.end()) return std::nullopt;
-    sum += found->second;
-  }
-  return sum / static_cast<double>(kRulerTasks.size());
 }
 
 double ruler_average(std::span<const RulerLengthScore> lengths) {

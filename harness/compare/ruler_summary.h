@@ -4,8 +4,8 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,11 +36,8 @@ struct RulerLengthScore {
   double score = 0;         // percent
 };
 
-/// Mean of the 13 tasks' scores at one length; nothing when one is missing.
-std::optional<double> ruler_length_score(const std::map<std::string, double, std::less<>>& scores);
-/// The tasks of RULER that have no score.
-std::vector<std::string> missing_ruler_tasks(
-    const std::map<std::string, double, std::less<>>& scores);
+/// The tasks of RULER that are not among these.
+std::vector<std::string> missing_ruler_tasks(const std::set<std::string, std::less<>>& tasks);
 
 /// Mean over lengths; `lengths` must not be empty.
 double ruler_average(std::span<const RulerLengthScore> lengths);

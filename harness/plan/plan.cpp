@@ -11,10 +11,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/sha256.h"
+#include "engine/base/splitmix.h"
 #include "harness/compare/statistics.h"
 #include "harness/plan/sizes.h"
 #include "harness/runner/guards.h"
@@ -41,6 +43,11 @@ std::string mode_of(const Side& side) {
   return mode == "hybrid" && side.options.attention == "dense" ? "ablation" : mode;
 }
 
+/// Whether a perf cell reads random ids instead of a text.
+bool has_random_prompts(const Side& side) {
+  return side.options.random_seed.has_value();
+}
+
 Json model_identity(const EngineInfo& info) {
   return {{"dtype", info.dtype},
           {"tokenizer", info.tokenizer_sha256},
@@ -49,7 +56,9 @@ Json model_identity(const EngineInfo& info) {
 
 /// What both sides share: two cells with equal work may be compared.
 Json shared_params(const Suite& suite, const std::string& data_hash, const SuiteCell& cell,
-                   const EngineOptions& options, const EngineInfo& info) {
+                   const Side& side) {
+  const EngineOptions& options = side.options;
+  const EngineInfo& info = side.engine->info();
   Json params{{"chunk", options.chunk},
               {"data", data_hash},
               {"decoding", "greedy"},
@@ -63,8 +72,14 @@ Json shared_params(const Suite& suite, const std::string& data_hash, const Suite
     params["decoding"] = "forced";
     params["device_name"] = info.device_info.name;
     params["new_tokens"] = suite.new_tokens;
-    params["prompt"] = cell.task;
+    params["prompt"] = has_random_prompts(side) ? "random ids" : cell.task;
   }
+  return params;
+}
+
+/// Reports name the device, on which answers do not depend.
+Json with_device_name(Json params, const EngineInfo& info) {
+  params["device_name"] = info.device_info.name;
   return params;
 }
 
@@ -98,7 +113,7 @@ CellRow make_row(const Suite& suite, const SuiteCell& cell, const Side& side, co
                            {"scorer", task_info.scorer},
                            {"scorer_version", find_scorer(task_info.scorer).version},
                            {"version", task_info.version}};
-  const Json shared = shared_params(suite, data_hash, cell, side.options, info);
+  const Json shared = shared_params(suite, data_hash, cell, side);
   // The baseline carries the subject's model, so that the two sides of a sweep pair.
   const Json compare{{"backend", backend_of(info)},
                      {"batch", 1},
@@ -130,7 +145,7 @@ CellRow make_row(const Suite& suite, const SuiteCell& cell, const Side& side, co
                         .config = info.config_json},
               .task = std::nullopt,
               .context_len = cell.length,
-              .params = params.dump(),
+              .params = with_device_name(params, info).dump(),
               .est_bytes = sum_bytes(side.engine->plan_memory(cell.length))};
   if (suite.kind == "accuracy") {
     row.task = TaskRow{.family = task_info.name,
@@ -169,11 +184,13 @@ Json check_shortest(const Plan& plan, const Task& task, const std::vector<Side>&
   const TaskOptions options = task_options(plan.suite, shortest->length);
   Json traces = Json::array();
   for (const Side& side : sides) {
+    const bool is_perf = plan.suite.kind == "perf";
     const Tokenizer& tokenizer = side.engine->tokenizer();
-    const Sample sample = plan.suite.kind == "perf"
-                              ? speed_sample(task, options, plan.suite.new_tokens, tokenizer)
-                              : task.make(options, 0, tokenizer);
-    check_prompt(task.info(), sample, token_limit(plan.suite, options.length), tokenizer);
+    const Sample sample = is_perf ? speed_sample(side, task, options, plan.suite.new_tokens)
+                                  : task.make(options, 0, tokenizer);
+    if (!is_perf || !has_random_prompts(side)) {
+      check_prompt(task.info(), sample, token_limit(plan.suite, options.length), tokenizer);
+    }
     const PromptTrace trace = trace_prompt(sample);
     traces.push_back({{"first_ids", trace.first_ids},
                       {"ids_sha256", trace.ids_sha256},
@@ -242,15 +259,24 @@ std::string data_identity(const std::vector<std::string>& paths) {
   return sha256_hex(hashes);
 }
 
-Sample speed_sample(const Task& task, const TaskOptions& options, std::int64_t new_tokens,
-                    const Tokenizer& tokenizer) {
+Sample speed_sample(const Side& side, const Task& task, const TaskOptions& options,
+                    std::int64_t new_tokens) {
   if (options.length <= new_tokens) {
     throw Error("--lengths", "{} is too short for a continuation of {} tokens, expected more",
                 options.length, new_tokens);
   }
   TaskOptions shorter = options;
   shorter.length -= new_tokens;
-  Sample sample = task.make(shorter, 0, tokenizer);
+  Sample sample;
+  if (has_random_prompts(side)) {
+    const auto vocab = static_cast<std::uint64_t>(side.engine->info().vocab_size);
+    for (std::int64_t i = 0; i < shorter.length; ++i) {
+      const std::uint64_t random = splitmix64(options.seed + static_cast<std::uint64_t>(i));
+      sample.prompt_ids.push_back(static_cast<TokenId>(random % vocab));
+    }
+  } else {
+    sample = task.make(shorter, 0, side.engine->tokenizer());
+  }
   sample.max_new_tokens = new_tokens;
   return sample;
 }
@@ -297,6 +323,22 @@ bool has_comparison(const Plan& plan, const std::vector<Side>& sides) {
   return plan.suite.kind == "accuracy" && sides.size() > 1;
 }
 
+bool is_standin(const PlannedCell& cell) {
+  return cell.row.task && Json::parse(cell.row.task->params).value("label", "") == "standin";
+}
+
+/// Tasks whose prompts are not made of the benchmark's own data.
+std::string standin_text(const Plan& plan) {
+  std::set<std::string> tasks;
+  for (const PlannedCell& cell : plan.cells) {
+    if (is_standin(cell)) tasks.insert(cell.task);
+  }
+  if (tasks.empty()) return "";
+  return fmt::format(
+      "\nMade with built-in or stand-in data, so not comparable with published scores: {}\n",
+      fmt::join(tasks, ", "));
+}
+
 /// What all prompts of a length can tell together, a line a length.
 std::string power_text(const Plan& plan) {
   std::map<std::int64_t, std::vector<std::int64_t>> samples;  // by length, of each task
@@ -337,6 +379,7 @@ std::string plan_table(const Plan& plan, const std::vector<Side>& sides) {
                         format_size(cell.length), cell.samples, sides[cell.side].role,
                         cell.row.model.name, format_bytes(cell.row.est_bytes));
   }
+  text += standin_text(plan);
   return has_comparison(plan, sides) ? text + power_text(plan) : text;
 }
 
@@ -353,6 +396,7 @@ std::string plan_json(const Plan& plan, const std::vector<Side>& sides) {
                              {"model", cell.row.model.name},
                              {"samples", cell.samples},
                              {"side", sides[cell.side].role},
+                             {"standin", is_standin(cell)},
                              {"task", cell.task}});
     if (!has_comparison(plan, sides)) continue;
     Json& detectable = json["cells"].back()["detectable_difference"];

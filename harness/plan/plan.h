@@ -44,10 +44,10 @@ struct Plan {
 Plan make_plan(const Suite& suite, const std::vector<Side>& sides, const EnvironmentRow& build,
                const TaskFactory& make_task);
 
-/// The prompt and the continuation of a perf cell: the task's first sample, cut so that new_tokens
-/// still fit.
-Sample speed_sample(const Task& task, const TaskOptions& options, std::int64_t new_tokens,
-                    const Tokenizer& tokenizer);
+/// The prompt of a perf cell, short enough that new_tokens still fit: the task's first sample, or
+/// for random weights, which find nothing in a text, random ids from the seed.
+Sample speed_sample(const Side& side, const Task& task, const TaskOptions& options,
+                    std::int64_t new_tokens);
 
 /// Content hash of files, and of folders' files with their names; "builtin" for none.
 std::string data_identity(const std::vector<std::string>& paths);

@@ -91,6 +91,11 @@ void append_cells(const toml::table& group, std::string_view where, Suite& suite
   }
 }
 
+bool has_length(const std::vector<SuiteCell>& cells, std::int64_t length) {
+  return std::any_of(cells.begin(), cells.end(),
+                     [&](const SuiteCell& cell) { return cell.length == length; });
+}
+
 /// Cells of one task, else those of the suite's first task.
 std::vector<SuiteCell> cells_like(const Suite& suite, const std::string& task) {
   const auto cells_of = [&](const std::string& name) {
@@ -187,6 +192,11 @@ std::int64_t token_limit(const Suite& suite, std::int64_t length) {
   return suite.mode == "official" ? length + 1 : length;
 }
 
+std::int64_t minimum_repetitions(std::int64_t length) {
+  if (length <= 128 << 10) return 5;
+  return length <= 512 << 10 ? 3 : 1;
+}
+
 void override_suite(Suite& suite, const SuiteOverrides& overrides) {
   if (!overrides.mode.empty()) {
     check_mode(overrides.mode, "--mode");
@@ -217,10 +227,12 @@ void override_suite(Suite& suite, const SuiteOverrides& overrides) {
       for (const SuiteCell& cell : like) lengths.push_back(cell.length);
     }
     for (const std::int64_t length : lengths) {
+      std::int64_t samples = samples_at(like, length);
+      if (suite.kind == "perf" && !has_length(like, length)) {
+        samples = std::min(samples, minimum_repetitions(length));
+      }
       cells.push_back(
-          {.task = task,
-           .length = length,
-           .samples = overrides.samples ? *overrides.samples : samples_at(like, length)});
+          {.task = task, .length = length, .samples = overrides.samples.value_or(samples)});
     }
   }
   suite.cells = std::move(cells);

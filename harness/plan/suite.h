@@ -55,8 +55,13 @@ Suite load_suite(std::string_view name);
 /// Reads a suite from TOML text; `where` names it in errors.
 Suite parse_suite(std::string_view text, std::string_view where);
 
+/// Least number of repetitions of a perf run that counts as measured: fewer at long lengths, which
+/// cost more and vary less.
+std::int64_t minimum_repetitions(std::int64_t length);
+
 /// Replaces parts of a suite. A length that the suite does not have gets the samples of the longest
-/// one below it, else of its shortest; a task that it does not have gets those of its first task.
+/// one below it, else of its shortest, and in a perf suite no more than minimum_repetitions(); a
+/// task that it does not have gets those of its first task.
 void override_suite(Suite& suite, const SuiteOverrides& overrides);
 
 }  // namespace sala

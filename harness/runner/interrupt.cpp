@@ -1,4 +1,4 @@
-// Ctrl-C: closes the run in progress at once and ends the process with exit code 3.
+// Ctrl-C: closes the run in progress at once, reports, and ends the process with exit code 3.
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/runner/interrupt.h"
 
@@ -7,8 +7,9 @@
 
 #include <csignal>
 #include <cstdio>
+#include <exception>
+#include <utility>
 
-#include "engine/base/error.h"
 #include "harness/store/writer.h"
 
 namespace sala {
@@ -40,6 +41,17 @@ InterruptWatch::~InterruptWatch() {
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
+void InterruptWatch::watch(ResultWriter& writer, std::function<void(const std::string&)> report) {
+  const std::lock_guard lock(mutex_);
+  writer_ = &writer;
+  report_ = std::move(report);
+}
+
+void InterruptWatch::stop() {
+  const std::lock_guard lock(mutex_);
+  writer_ = nullptr;
+}
+
 void InterruptWatch::wait() {
   const sigset_t set = watched_signals();
   int signal = 0;
@@ -47,10 +59,15 @@ void InterruptWatch::wait() {
   if (is_over_) return;
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);  // a second signal ends the process here
   const char* name = signal == SIGINT ? "SIGINT" : "SIGTERM";
+  const std::lock_guard lock(mutex_);
   try {
-    if (ResultWriter* writer = writer_) writer->close_interrupted(name);
-    fmt::print(stderr, "\ninterrupted by {}; give the same command again to go on\n", name);
-  } catch (const Error& error) {
+    if (writer_ == nullptr) {
+      fmt::print(stderr, "\ninterrupted by {}\n", name);
+    } else {
+      writer_->close_interrupted(name);
+      report_(name);
+    }
+  } catch (const std::exception& error) {
     fmt::print(stderr, "\ninterrupted by {}; error: {}\n", name, error.what());
   }
   std::fflush(nullptr);

@@ -1,8 +1,11 @@
-// Ctrl-C: closes the run in progress at once and ends the process with exit code 3.
+// Ctrl-C: closes the run in progress at once, reports, and ends the process with exit code 3.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <mutex>
+#include <string>
 #include <thread>
 
 namespace sala {
@@ -19,13 +22,17 @@ class InterruptWatch {
   InterruptWatch(const InterruptWatch&) = delete;
   InterruptWatch& operator=(const InterruptWatch&) = delete;
 
-  /// From now on a signal closes this writer's run; nullptr: there is none any more.
-  void watch(ResultWriter* writer) { writer_ = writer; }
+  /// From now on a signal closes this writer's run and then calls `report` with the signal's name.
+  void watch(ResultWriter& writer, std::function<void(const std::string&)> report);
+  /// The run is over. Does not return when a signal came first: the process then ends.
+  void stop();
 
  private:
   void wait();
 
-  std::atomic<ResultWriter*> writer_{nullptr};
+  std::mutex mutex_;  // of the next two; held to the end of the process once a signal came
+  ResultWriter* writer_ = nullptr;
+  std::function<void(const std::string&)> report_;
   std::atomic<bool> is_over_{false};
   std::thread thread_;
 };

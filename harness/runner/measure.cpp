@@ -24,11 +24,12 @@ std::string valid_utf8(const std::string& text) {
       .get<std::string>();
 }
 
-/// The scorer's detail, with how much of the prompt was cut out.
-std::string with_left_out(const std::string& detail, std::int64_t n_left_out) {
-  if (n_left_out == 0) return detail;
+/// The scorer's detail, with the sample's groups and how much of its prompt was cut out.
+std::string with_sample(const std::string& detail, const Sample& sample) {
+  if (sample.n_left_out == 0 && sample.groups.empty()) return detail;
   Json json = detail.empty() ? Json::object() : Json::parse(detail);
-  json["prompt_tokens_left_out"] = n_left_out;
+  if (sample.n_left_out > 0) json["prompt_tokens_left_out"] = sample.n_left_out;
+  if (!sample.groups.empty()) json["groups"] = sample.groups;
   return json.dump();
 }
 
@@ -48,6 +49,15 @@ Request make_forced_request(const Sample& sample) {
         sample.prompt_ids[static_cast<std::size_t>(i) % sample.prompt_ids.size()]);
   }
   return request;
+}
+
+Request make_rehearsal(const Request& request, std::int64_t chunk) {
+  const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
+  const std::int64_t n_left_out = std::max<std::int64_t>((n_prompt - 1) / chunk - 1, 0) * chunk;
+  Request rehearsal = request;
+  rehearsal.prompt.resize(static_cast<std::size_t>(n_prompt - n_left_out));
+  rehearsal.room = n_prompt + request.max_new_tokens;
+  return rehearsal;
 }
 
 PromptRow make_prompt_row(const Sample& sample, std::int64_t length, std::uint64_t seed) {
@@ -78,7 +88,7 @@ AnswerRow make_answer_row(const Sample& sample, const Output& output, const Toke
                 .finish = output.finish == Finish::eos ? "eos" : "length",
                 .score = score.value,
                 .error_class = score.error_class,
-                .scorer_detail = with_left_out(score.detail, sample.n_left_out),
+                .scorer_detail = with_sample(score.detail, sample),
                 .ttft_ns = std::nullopt,
                 .total_ns = output.timing.total_ns};
   // A fractional score without a class of its own, such as a likelihood, is no full answer either.

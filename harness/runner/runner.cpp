@@ -26,12 +26,6 @@ constexpr std::int64_t kRouteMismatch = 1 << 7;  // the route is not the mode's
 constexpr std::int64_t kGuardFailed = 1 << 12;   // a prompt or answer is not what it has to be
 constexpr std::int64_t kWarmUpTokens = 1024;
 
-/// Least number of repetitions of a measured run; longer ones are rarer because they cost more.
-std::int64_t minimum_samples(std::int64_t length) {
-  if (length <= 128 << 10) return 5;
-  return length <= 512 << 10 ? 3 : 1;
-}
-
 OomRow make_oom_row(const OutOfMemory& error) {
   return {.category = error.category,
           .requested_bytes = error.requested_bytes,
@@ -142,16 +136,18 @@ class Runner {
   }
 
   void run_speed(const PlannedCell& cell, const Task& task, Attempt& attempt) {
-    std::vector<std::int64_t> reps = attempt.missing;
-    if (!reps.empty()) reps.insert(reps.begin(), -1);  // this shape once, not to be counted
-    for (const std::int64_t rep : reps) {
+    Request request;
+    for (const std::int64_t rep : attempt.missing) {
       SampleRow row;
       const auto start = Clock::now();
       try {
-        const Request request =
-            make_forced_request(speed_sample(task, task_options(plan_.suite, cell.length),
-                                             plan_.suite.new_tokens, engine(cell).tokenizer()));
-        row.values = warm_up(cell, request);
+        if (request.prompt.empty()) {
+          request = make_forced_request(speed_sample(sides_[cell.side], task,
+                                                     task_options(plan_.suite, cell.length),
+                                                     plan_.suite.new_tokens));
+          row.values = warm_up(cell, request);
+          run_request(cell, make_rehearsal(request, engine(cell).info().chunk));
+        }
         execute(cell, request, rep, row, attempt);
       } catch (const OutOfMemory& error) {
         attempt.end.status = "oom";
@@ -164,7 +160,7 @@ class Runner {
         return;
       }
       writer_.append(row);
-      if (rep >= 0) report(cell, start);
+      report(cell, start);
     }
   }
 
@@ -183,17 +179,30 @@ class Runner {
     }
   }
 
+  /// Runs a request; when memory is short, once more without the weights of the other sides.
+  Output run_request(const PlannedCell& cell, const Request& request) {
+    try {
+      return engine(cell).run(request);
+    } catch (const OutOfMemory&) {
+      if (sides_.size() == 1) throw;
+    }
+    for (const Side& side : sides_) {
+      if (&side != &sides_[cell.side]) side.engine->unload();
+    }
+    return engine(cell).run(request);
+  }
+
   /// Runs one request; its numbers go into the row.
   Output execute(const PlannedCell& cell, const Request& request, std::int64_t rep, SampleRow& row,
                  Attempt& attempt) {
     reset_host_peak();
-    Output output = engine(cell).run(request);
+    Output output = run_request(cell, request);
     const auto values = make_values(output, static_cast<std::int64_t>(request.prompt.size()), rep);
     row.values.insert(row.values.end(), values.begin(), values.end());
     row.memory = output.memory;
     row.peak_bytes = output.peak_bytes;
     row.route = output.route;
-    if (rep >= 0) ++attempt.n_run;
+    ++attempt.n_run;
     for (const RouteEntry& entry : output.route) {
       attempt.has_sparse |= entry.path == "sparse";
       attempt.has_linear |= entry.path == "linear";
@@ -207,7 +216,7 @@ class Runner {
     if (is_warm_[cell.side]) return {};
     is_warm_[cell.side] = true;
     request.prompt.resize(std::min(request.prompt.size(), static_cast<std::size_t>(kWarmUpTokens)));
-    const Output output = engine(cell).run(request);
+    const Output output = run_request(cell, request);
     if (output.timing.ttft_ns <= 0) return {};
     return {
         {.metric = "cold.ttft_ns", .rep = -1, .value = static_cast<double>(output.timing.ttft_ns)}};
@@ -253,7 +262,7 @@ class Runner {
     }
     // Answers do not depend on the process that gave them, times do.
     const std::int64_t n = cell.row.kind == "perf" ? attempt.n_run : cell.samples;
-    end.grade = n >= minimum_samples(cell.length) ? "measured" : "probe";
+    end.grade = n >= minimum_repetitions(cell.length) ? "measured" : "probe";
   }
 
   void report(const PlannedCell& cell, Clock::time_point start) {

@@ -86,8 +86,9 @@ OfficialDraft SteppedGenerator::sample(std::int64_t i, std::int64_t size,
               "length {} is too short: sample {} fitted in none of {} draws of {} units, the least "
               "that the official generator takes; {}; the strict mode needs less",
               cell().length, i, kMaxFailures, n,
-              shortest == kNone ? "no prompt of that size exists"
-                                : fmt::format("the shortest had {} tokens", shortest));
+              shortest == kNone
+                  ? "no prompt of that size exists; try a longer one"
+                  : fmt::format("the shortest had {0} tokens: try a length from {0}", shortest));
 }
 
 OfficialStream::OfficialStream(std::unique_ptr<OfficialGenerator> generator,

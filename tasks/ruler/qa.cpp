@@ -51,7 +51,7 @@ class Qa : public RulerTask {
         spec_(spec) {}
 
   std::vector<TaskSource> sources(const TaskOptions& options) const override {
-    if (options.data.empty() && options.mode == "strict") return {built_in_source("questions")};
+    if (options.mode == "strict" && are_made_up(options)) return {built_in_source("questions")};
     return {data_source(options.data, spec_.file)};
   }
 
@@ -70,15 +70,21 @@ class Qa : public RulerTask {
   }
 
  private:
+  bool are_made_up(const TaskOptions& options) const {
+    return options.data.empty() ||
+           (has_ruler_files(options.data) && !find_data_file(options.data, spec_.file));
+  }
+
   const QuestionSet& questions(const TaskOptions& options) const {
-    return sets_.get(options.data, [&] {
-      return options.data.empty() ? made_up_questions(texts().prose(), spec_.hops)
-                                  : spec_.read(options.data);
-    });
+    if (!are_made_up(options)) {
+      return sets_.get(options.data, [&] { return spec_.read(options.data); });
+    }
+    return made_up_.get({}, [&] { return made_up_questions(texts().prose(), spec_.hops); });
   }
 
   QaSpec spec_;
-  LoadOnce<QuestionSet> sets_;
+  LoadOnce<QuestionSet> sets_;  // by data folders
+  LoadOnce<QuestionSet> made_up_;
 };
 
 SampledTask::Attempt Qa::try_make(const TaskOptions& options, std::int64_t i,

@@ -34,10 +34,7 @@ void sort_unique(std::vector<std::string>& words) {
 
 std::vector<std::string> read_words(const std::vector<std::string>& data, std::string_view name) {
   const auto path = data_file(data, name);
-  const std::string text = read_text_file(path);
-  if (const std::size_t bad = find_invalid_utf8(text); bad != std::string::npos) {
-    throw Error(path.string(), "not valid UTF-8 at byte {}", bad);
-  }
+  const std::string text = read_utf8(path);
   std::vector<std::string> words;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());

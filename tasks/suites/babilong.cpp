@@ -29,16 +29,16 @@ constexpr std::array<std::pair<std::int64_t, std::string_view>, 13> kLengths{{{0
                                                                               {1 << 20, "1M"},
                                                                               {10 << 20, "10M"}}};
 
-class Babilong final : public SuiteTask {
+class Babilong final : public RowTask {
  public:
   explicit Babilong(const std::string& qa)
-      : SuiteTask({.name = "babilong_" + qa,
-                   .summary = "BABILong " + qa + ", official rows",
-                   .source = "booydar/babilong, commit 7a6efee",
-                   .scorer = "babilong",
-                   .nominal_length = true,
-                   .needs_data = "Hugging Face RMT-team/babilong (babilong/<length>/" + qa +
-                                 ".jsonl with input, question and target in each row)"}),
+      : RowTask({.name = "babilong_" + qa,
+                 .summary = "BABILong " + qa + ", official rows",
+                 .source = "booydar/babilong, commit 7a6efee",
+                 .scorer = "babilong",
+                 .nominal_length = true,
+                 .needs_data = "Hugging Face RMT-team/babilong (babilong/<length>/" + qa +
+                               ".jsonl with input, question and target in each row)"}),
         qa_(qa) {
     const nlohmann::json templates = read_templates("babilong");
     template_ = templates["template"];
@@ -46,24 +46,15 @@ class Babilong final : public SuiteTask {
     labels_ = templates["labels"][qa].get<std::vector<std::string>>();
   }
 
-  std::int64_t count(const TaskOptions& options, const Tokenizer& /*tokenizer*/) const override {
-    return rows(options, files(options)[0]).size();
-  }
-
-  Sample make(const TaskOptions& options, std::int64_t i,
-              const Tokenizer& tokenizer) const override {
-    const JsonLines& lines = rows(options, files(options)[0]);
-    check_index(i, lines.size());
-    const JsonRow row = lines[i];
+ protected:
+  Sample from_row(const TaskOptions& options, const JsonRow& row, Sample sample,
+                  const Tokenizer& tokenizer) const override {
     const std::string context = row.text("input");
     const std::string question = row.text("question");
-    Sample sample;
-    sample.index = i;
     sample.max_new_tokens = kTokensToGenerate;
     sample.references = {row.text("target"), question};
     sample.references.insert(sample.references.end(), labels_.begin(), labels_.end());
-    sample.answer_prefix = "";
-    sample.cluster = row_cluster(info().name, options.length, i);
+    sample.cluster = row_cluster(info().name, options.length, sample.index);
     const std::string text = fill(template_, {{"instruction", part("instruction")},
                                               {"examples", part("examples")},
                                               {"post_prompt", part("post_prompt")},
@@ -73,11 +64,10 @@ class Babilong final : public SuiteTask {
                     TooLong::allow);
   }
 
- protected:
-  std::vector<std::string> files(const TaskOptions& options) const override {
+  std::string file(const TaskOptions& options) const override {
     for (const auto& [length, name] : kLengths) {
       if (length == options.length || (length == 0 && options.length < 1024)) {
-        return {fmt::format("babilong/{}/{}.jsonl", name, qa_)};
+        return fmt::format("babilong/{}/{}.jsonl", name, qa_);
       }
     }
     throw Error(info().name,

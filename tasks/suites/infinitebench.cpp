@@ -54,44 +54,35 @@ std::string first_match(const std::string& text, const std::regex& pattern,
   return found.str();
 }
 
-class InfiniteBench final : public SuiteTask {
+class InfiniteBench final : public RowTask {
  public:
   InfiniteBench(const Entry& entry, const Family& family)
-      : SuiteTask({.name = fmt::format("{}{}", family.prefix, entry.name),
-                   .summary = fmt::format("InfiniteBench {}, {} prompt, official rows", entry.name,
-                                          family.templates),
-                   .source = "OpenBMB/InfiniteBench, commit 88b3daa",
-                   .scorer = scorer_of(entry, family),
-                   .needs_data = fmt::format("Hugging Face xinrongzhang2022/InfiniteBench "
-                                             "(infinitebench/{}.jsonl)",
-                                             entry.name)}),
+      : RowTask({.name = fmt::format("{}{}", family.prefix, entry.name),
+                 .summary = fmt::format("InfiniteBench {}, {} prompt, official rows", entry.name,
+                                        family.templates),
+                 .source = "OpenBMB/InfiniteBench, commit 88b3daa",
+                 .scorer = scorer_of(entry, family),
+                 .needs_data = fmt::format("Hugging Face xinrongzhang2022/InfiniteBench "
+                                           "(infinitebench/{}.jsonl)",
+                                           entry.name)}),
         entry_(entry) {
     const nlohmann::json templates = read_templates("infinitebench");
     template_ = templates[std::string(family.templates)][std::string(entry.name)];
     max_new_tokens_ = templates["max_new_tokens"][std::string(entry.name)];
   }
 
-  std::int64_t count(const TaskOptions& options, const Tokenizer& /*tokenizer*/) const override {
-    return rows(options, files(options)[0]).size();
-  }
-
-  Sample make(const TaskOptions& options, std::int64_t i,
-              const Tokenizer& tokenizer) const override {
-    const JsonLines& lines = rows(options, files(options)[0]);
-    check_index(i, lines.size());
-    const JsonRow row = lines[i];
-    Sample sample;
-    sample.index = i;
+ protected:
+  Sample from_row(const TaskOptions& options, const JsonRow& row, Sample sample,
+                  const Tokenizer& tokenizer) const override {
     sample.max_new_tokens = max_new_tokens_;
     sample.references = references(row);
     sample.answer_prefix = answer_prefix_of(template_);
-    sample.cluster = row_cluster(entry_.name, 0, i);
+    sample.cluster = row_cluster(entry_.name, 0, sample.index);
     return complete(options, tokenizer, {prompt(row), {}}, std::move(sample), TooLong::cut_middle);
   }
 
- protected:
-  std::vector<std::string> files(const TaskOptions& /*options*/) const override {
-    return {fmt::format("infinitebench/{}.jsonl", entry_.name)};
+  std::string file(const TaskOptions& /*options*/) const override {
+    return fmt::format("infinitebench/{}.jsonl", entry_.name);
   }
 
  private:

@@ -16,60 +16,66 @@ namespace {
 struct Dataset {
   std::string_view name;
   const char* scorer;
-  bool chat;     // in a turn of a chat, for models that have one
-  bool classes;  // the references end with all classes
+  bool chat;          // in a turn of a chat, for models that have one
+  bool classes;       // the references end with all classes
+  bool even = false;  // LongBench-E has a file of it, too
 };
 
 // Sorted by name.
 constexpr Dataset kDatasets[] = {
-    {"2wikimqa", "longbench_f1", true, false},
-    {"gov_report", "longbench_rouge", true, false},
-    {"hotpotqa", "longbench_f1", true, false},
-    {"lcc", "longbench_code", false, false},
+    {"2wikimqa", "longbench_f1", true, false, true},
+    {"gov_report", "longbench_rouge", true, false, true},
+    {"hotpotqa", "longbench_f1", true, false, true},
+    {"lcc", "longbench_code", false, false, true},
     {"lsht", "longbench_class", false, true},
-    {"multi_news", "longbench_rouge", true, false},
-    {"multifieldqa_en", "longbench_f1", true, false},
+    {"multi_news", "longbench_rouge", true, false, true},
+    {"multifieldqa_en", "longbench_f1", true, false, true},
     {"musique", "longbench_f1", true, false},
     {"narrativeqa", "longbench_f1", true, false},
-    {"passage_count", "longbench_count", true, false},
-    {"passage_retrieval_en", "longbench_retrieval", true, false},
+    {"passage_count", "longbench_count", true, false, true},
+    {"passage_retrieval_en", "longbench_retrieval", true, false, true},
     {"passage_retrieval_zh", "longbench_retrieval", true, false},
-    {"qasper", "longbench_f1", true, false},
+    {"qasper", "longbench_f1", true, false, true},
     {"qmsum", "longbench_rouge", true, false},
-    {"repobench-p", "longbench_code", false, false},
-    {"samsum", "longbench_rouge_line", false, false},
-    {"trec", "longbench_class", false, true},
-    {"triviaqa", "longbench_f1_line", false, false},
+    {"repobench-p", "longbench_code", false, false, true},
+    {"samsum", "longbench_rouge_line", false, false, true},
+    {"trec", "longbench_class", false, true, true},
+    {"triviaqa", "longbench_f1_line", false, false, true},
 };
 
-class LongBench final : public SuiteTask {
+/// LongBench-E's bands, by the number of words that a row gives as its length.
+std::string length_band(const JsonRow& row) {
+  const nlohmann::json& length = row.at("length");
+  if (!length.is_number()) throw Error(row.where, "its field 'length' is no number");
+  const auto words = length.get<double>();
+  return words < 4000 ? "0-4k" : words < 8000 ? "4-8k" : "8k+";
+}
+
+class LongBench final : public RowTask {
  public:
-  explicit LongBench(const Dataset& dataset)
-      : SuiteTask({.name = fmt::format("longbench_{}", dataset.name),
-                   .summary = fmt::format("LongBench {}, official rows", dataset.name),
-                   .source = "THUDM/LongBench, commit 2e00731",
-                   .scorer = dataset.scorer,
-                   .needs_data = fmt::format("Hugging Face THUDM/LongBench (longbench/{}.jsonl)",
-                                             dataset.name)}),
-        dataset_(dataset) {
+  static constexpr std::string_view kPlain = "longbench_";
+  static constexpr std::string_view kEven = "longbench_e_";
+
+  LongBench(const Dataset& dataset, bool even)
+      : RowTask({.name = fmt::format("{}{}", even ? kEven : kPlain, dataset.name),
+                 .summary =
+                     fmt::format("LongBench{} {}, official rows", even ? "-E" : "", dataset.name),
+                 .source = "THUDM/LongBench, commit 2e00731",
+                 .scorer = dataset.scorer,
+                 .needs_data =
+                     fmt::format("Hugging Face THUDM/LongBench ({})", file_of(dataset, even))}),
+        dataset_(dataset),
+        even_(even) {
     const nlohmann::json templates = read_templates("longbench");
     template_ = templates["v1_prompts"][std::string(dataset.name)];
     max_new_tokens_ = templates["v1_max_new_tokens"][std::string(dataset.name)];
   }
 
-  std::int64_t count(const TaskOptions& options, const Tokenizer& /*tokenizer*/) const override {
-    return rows(options, files(options)[0]).size();
-  }
-
-  Sample make(const TaskOptions& options, std::int64_t i,
-              const Tokenizer& tokenizer) const override {
-    const JsonLines& lines = rows(options, files(options)[0]);
-    check_index(i, lines.size());
-    const JsonRow row = lines[i];
+ protected:
+  Sample from_row(const TaskOptions& options, const JsonRow& row, Sample sample,
+                  const Tokenizer& tokenizer) const override {
     const std::string context = row.text("context");
     const std::string input = row.text("input");
-    Sample sample;
-    sample.index = i;
     sample.max_new_tokens = max_new_tokens_;
     sample.references = row.texts("answers");
     if (dataset_.classes) {
@@ -79,7 +85,8 @@ class LongBench final : public SuiteTask {
       sample.references.insert(sample.references.end(), classes.begin(), classes.end());
     }
     sample.answer_prefix = answer_prefix_of(template_);
-    sample.cluster = row_cluster(info().name, 0, i);
+    sample.cluster = row_cluster(info().name, 0, sample.index);
+    if (even_) sample.groups = {length_band(row)};
     TaskOptions turn = options;
     if (!dataset_.chat) turn.chat_template = "base";
     return complete(turn, tokenizer,
@@ -87,13 +94,17 @@ class LongBench final : public SuiteTask {
                     std::move(sample), TooLong::cut_middle);
   }
 
- protected:
-  std::vector<std::string> files(const TaskOptions& /*options*/) const override {
-    return {fmt::format("longbench/{}.jsonl", dataset_.name)};
+  std::string file(const TaskOptions& /*options*/) const override {
+    return file_of(dataset_, even_);
   }
 
  private:
+  static std::string file_of(const Dataset& dataset, bool even) {
+    return fmt::format("longbench/{}{}.jsonl", dataset.name, even ? "_e" : "");
+  }
+
   Dataset dataset_;
+  bool even_;
   std::string template_;
   std::int64_t max_new_tokens_ = 0;
 };
@@ -121,25 +132,19 @@ std::string substitute(std::string text, const std::array<Slot, 6>& slots, bool 
   return out;
 }
 
-class LongBench2 final : public SuiteTask {
+class LongBench2 final : public RowTask {
  public:
   LongBench2(const char* name, const char* prompt)
-      : SuiteTask({.name = name,
-                   .summary = fmt::format("LongBench v2, {} prompt, official rows", prompt),
-                   .source = "THUDM/LongBench, commit 2e00731; greedy",
-                   .scorer = "longbench2",
-                   .needs_data = "Hugging Face THUDM/LongBench-v2 (longbench2/data.json)"}),
+      : RowTask({.name = name,
+                 .summary = fmt::format("LongBench v2, {} prompt, official rows", prompt),
+                 .source = "THUDM/LongBench, commit 2e00731; greedy",
+                 .scorer = "longbench2",
+                 .needs_data = "Hugging Face THUDM/LongBench-v2 (longbench2/data.json)"}),
         template_(read_templates("longbench")["v2_prompts"][prompt]) {}
 
-  std::int64_t count(const TaskOptions& options, const Tokenizer& /*tokenizer*/) const override {
-    return rows(options, kFile).size();
-  }
-
-  Sample make(const TaskOptions& options, std::int64_t i,
-              const Tokenizer& tokenizer) const override {
-    const JsonLines& lines = rows(options, kFile);
-    check_index(i, lines.size());
-    const JsonRow row = lines[i];
+ protected:
+  Sample from_row(const TaskOptions& options, const JsonRow& row, Sample sample,
+                  const Tokenizer& tokenizer) const override {
     constexpr std::array kFields{"context",  "question", "choice_A",
                                  "choice_B", "choice_C", "choice_D"};
     constexpr std::array kSlots{"$DOC$", "$Q$", "$C_A$", "$C_B$", "$C_C$", "$C_D$"};
@@ -149,27 +154,27 @@ class LongBench2 final : public SuiteTask {
       texts[f] = strip(row.text(kFields[f]));
       slots[f] = {kSlots[f], texts[f]};
     }
-    Sample sample;
-    sample.index = i;
     sample.max_new_tokens = 128;
     sample.references = {row.text("answer")};
-    sample.cluster = row_cluster("longbench2", 0, i);
+    sample.cluster = row_cluster("longbench2", 0, sample.index);
+    sample.groups = {row.text("difficulty"), row.text("length")};
     return complete(options, tokenizer,
                     {substitute(template_, slots, options.mode == "official"), {}},
                     std::move(sample), TooLong::cut_middle);
   }
 
- protected:
-  std::vector<std::string> files(const TaskOptions& /*options*/) const override { return {kFile}; }
+  std::string file(const TaskOptions& /*options*/) const override { return "longbench2/data.json"; }
 
  private:
-  static constexpr const char* kFile = "longbench2/data.json";
   std::string template_;
 };
 
 std::vector<std::string> names() {
   std::vector<std::string> all{"longbench2", "longbench2_no_context"};
-  for (const Dataset& dataset : kDatasets) all.push_back(fmt::format("longbench_{}", dataset.name));
+  for (const Dataset& dataset : kDatasets) {
+    all.push_back(fmt::format("{}{}", LongBench::kPlain, dataset.name));
+    if (dataset.even) all.push_back(fmt::format("{}{}", LongBench::kEven, dataset.name));
+  }
   return all;
 }
 
@@ -179,8 +184,11 @@ std::unique_ptr<Task> make(std::string_view name) {
     return std::make_unique<LongBench2>("longbench2_no_context", "0shot_no_context");
   }
   for (const Dataset& dataset : kDatasets) {
-    if (name == fmt::format("longbench_{}", dataset.name)) {
-      return std::make_unique<LongBench>(dataset);
+    if (name == fmt::format("{}{}", LongBench::kPlain, dataset.name)) {
+      return std::make_unique<LongBench>(dataset, false);
+    }
+    if (dataset.even && name == fmt::format("{}{}", LongBench::kEven, dataset.name)) {
+      return std::make_unique<LongBench>(dataset, true);
     }
   }
   return nullptr;

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "engine/base/error.h"
-#include "engine/base/mapped_file.h"
+#include "tasks/data_files.h"
 #include "tasks/suites/csv.h"
 #include "tasks/suites/suite_task.h"
 #include "tasks/suites/suites.h"
@@ -167,7 +167,7 @@ class MrcrV2 final : public BinnedTask {
   }
 
   static void append_items(const fs::path& file, std::vector<Item>& items) {
-    const auto table = read_csv(read_text_file(file), file.string());
+    const auto table = read_csv(read_utf8(file), file.string());
     const auto column = [&](const char* name) {
       const auto found = table.empty() ? table.end() : table.begin();
       if (found != table.end()) {

@@ -6,9 +6,9 @@
 #include <span>
 
 #include "engine/base/error.h"
-#include "engine/base/mapped_file.h"
 #include "engine/base/utf8.h"
 #include "tasks/chat_template.h"
+#include "tasks/data_files.h"
 #include "tasks/suites/depths.h"
 #include "tasks/suites/suite_task.h"
 #include "tasks/suites/suites.h"
@@ -83,19 +83,15 @@ class NiahGrid final : public SuiteTask {
     const std::vector<std::string> names = files(options);
     const std::string& essays = essays_.get({path(options, names[0]).string()}, [&] {
       std::string text;
-      for (const std::string& name : names) {
-        const fs::path file = path(options, name);
-        text += read_text_file(file);
-        if (const std::size_t bad = find_invalid_utf8(text); bad != std::string::npos) {
-          throw Error(file.string(), "not valid UTF-8");
-        }
-      }
+      for (const std::string& name : names) text += read_utf8(path(options, name));
       return text;
     });
     const auto wanted = static_cast<std::size_t>(options.length);
-    std::string text = essays;
-    std::vector<TokenId> ids = tokenizer.encode(text).ids;
-    if (ids.empty()) throw Error(info().name, "the essays are empty");
+    const std::int64_t n_once = tokenizer.count(essays);
+    if (n_once == 0) throw Error(info().name, "the essays are empty");
+    std::string text;
+    for (std::int64_t n = n_once; n < options.length; n += n_once) text += essays;
+    std::vector<TokenId> ids;
     while (ids.size() < wanted) {
       text += essays;
       ids = tokenizer.encode(text).ids;

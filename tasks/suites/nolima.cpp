@@ -8,9 +8,8 @@
 #include <span>
 
 #include "engine/base/error.h"
-#include "engine/base/mapped_file.h"
-#include "engine/base/utf8.h"
 #include "tasks/chat_template.h"
+#include "tasks/data_files.h"
 #include "tasks/numpy_random.h"
 #include "tasks/python_random.h"
 #include "tasks/suites/suite_task.h"
@@ -193,10 +192,7 @@ class Nolima final : public SuiteTask {
     return books_.get({paths.front().string(), tokenizer.sha256()}, [&] {
       std::vector<Book> books;
       for (const fs::path& file : paths) {
-        const std::string text = read_text_file(file);
-        if (const std::size_t bad = find_invalid_utf8(text); bad != std::string::npos) {
-          throw Error(file.string(), "not valid UTF-8 at byte {}", bad);
-        }
+        const std::string text = read_utf8(file);
         const Encoding encoding = tokenizer.encode(text);
         Book book{file.filename().string(), encoding.ids, {0}};
         for (std::size_t t = 0; t < book.ids.size(); ++t) {

@@ -111,6 +111,18 @@ Sample SuiteTask::complete(const TaskOptions& options, const Tokenizer& tokenize
   return sample;
 }
 
+std::int64_t RowTask::count(const TaskOptions& options, const Tokenizer& /*tokenizer*/) const {
+  return rows(options, file(options)).size();
+}
+
+Sample RowTask::make(const TaskOptions& options, std::int64_t i, const Tokenizer& tokenizer) const {
+  const JsonLines& lines = rows(options, file(options));
+  check_index(i, lines.size());
+  Sample sample;
+  sample.index = i;
+  return from_row(options, lines[i], std::move(sample), tokenizer);
+}
+
 std::string answer_prefix_of(std::string_view prompt_template) {
   const std::size_t slot = prompt_template.rfind('}');
   std::string_view tail = prompt_template.substr(slot == std::string_view::npos ? 0 : slot + 1);

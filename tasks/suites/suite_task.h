@@ -55,6 +55,25 @@ class SuiteTask : public Task {
   LoadOnce<std::string> hashes_;
 };
 
+/// A task with a prompt for each row of its one file.
+class RowTask : public SuiteTask {
+ public:
+  std::int64_t count(const TaskOptions& options, const Tokenizer& tokenizer) const final;
+  Sample make(const TaskOptions& options, std::int64_t i, const Tokenizer& tokenizer) const final;
+
+ protected:
+  using SuiteTask::SuiteTask;
+
+  /// Path of the file below the data folders.
+  virtual std::string file(const TaskOptions& options) const = 0;
+  /// Completes a sample that has its index.
+  virtual Sample from_row(const TaskOptions& options, const JsonRow& row, Sample sample,
+                          const Tokenizer& tokenizer) const = 0;
+
+ private:
+  std::vector<std::string> files(const TaskOptions& options) const final { return {file(options)}; }
+};
+
 /// What a template ends with behind its last slot, from its last line break on: the answer's first
 /// words.
 std::string answer_prefix_of(std::string_view prompt_template);

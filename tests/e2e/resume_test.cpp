@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <SQLiteCpp/SQLiteCpp.h>
 
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "tests/run_sala.h"
@@ -84,21 +85,46 @@ TEST_F(ResumeTest, killed_at_random_moments_it_ends_with_the_rows_of_an_undistur
       0);
 }
 
-TEST_F(ResumeTest, ctrl_c_ends_at_once_with_code_3_and_the_rest_runs_later) {
-  const pid_t child = start(run_command());
-  ASSERT_TRUE(wait_for_answers(child, 3));
-  kill(child, SIGINT);
-  const Finished interrupted = wait(child);
-  EXPECT_EQ(interrupted.code, 3);
-  EXPECT_NE(interrupted.err.find("interrupted by SIGINT"), std::string::npos) << interrupted.err;
-  const std::int64_t n_answers = count("SELECT COUNT(*) FROM answer");
-  EXPECT_GT(n_answers, 3);
-  EXPECT_LT(n_answers, kPlanned);
-  EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='killed' AND status_reason='SIGINT'"), 1);
-  EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='running'"), 0);
-
+TEST_F(ResumeTest, a_signal_ends_at_once_with_code_3_and_what_is_there_and_the_rest_runs_later) {
+  std::int64_t n_before = 0;
+  for (const auto& [signal, name] : {std::pair{SIGINT, "SIGINT"}, std::pair{SIGTERM, "SIGTERM"}}) {
+    const pid_t child = start(run_command({"--json"}));
+    ASSERT_TRUE(wait_for_answers(child, n_before + 3));
+    kill(child, signal);
+    const Finished interrupted = wait(child);
+    EXPECT_EQ(interrupted.code, 3);
+    const std::int64_t n_answers = count("SELECT COUNT(*) FROM answer");
+    EXPECT_GT(n_answers, n_before + 3);
+    EXPECT_LT(n_answers, kPlanned);
+    EXPECT_NE(interrupted.err.find(fmt::format("interrupted by {}: {} of {} samples are stored in "
+                                               "{}; give the same command again",
+                                               name, n_answers, kPlanned, db_.string())),
+              std::string::npos)
+        << interrupted.err;
+    std::int64_t n_shown = 0;
+    const auto shown = nlohmann::json::parse(interrupted.out);
+    for (const auto& cell : shown["cells"]) n_shown += cell["n"].get<std::int64_t>();
+    EXPECT_EQ(n_shown, n_answers);
+    EXPECT_EQ(count(fmt::format("SELECT COUNT(*) FROM run WHERE status='killed' AND "
+                                "status_reason='{}'",
+                                name)),
+              1);
+    EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='running'"), 0);
+    n_before = n_answers;
+  }
   EXPECT_EQ(sala(run_command()).code, 0);
   EXPECT_EQ(count("SELECT COUNT(*) FROM answer"), kPlanned);
+}
+
+TEST_F(ResumeTest, a_stopped_run_prints_the_table_of_what_is_there) {
+  const pid_t child = start(run_command());
+  ASSERT_TRUE(wait_for_answers(child, 1));
+  kill(child, SIGTERM);
+  const Finished interrupted = wait(child);
+  EXPECT_EQ(interrupted.code, 3);
+  EXPECT_EQ(interrupted.out.rfind("task ", 0), 0U) << interrupted.out;
+  EXPECT_NE(interrupted.out.find("\nniah_single_1 "), std::string::npos) << interrupted.out;
+  EXPECT_NE(interrupted.out.find("killed: SIGTERM\n"), std::string::npos) << interrupted.out;
 }
 
 TEST_F(ResumeTest, a_second_process_leaves_the_first_alone) {

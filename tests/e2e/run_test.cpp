@@ -103,6 +103,39 @@ TEST_F(RunTest, speed_cells_take_exactly_the_tokens_they_are_given) {
   EXPECT_EQ(nlohmann::json::parse(run.out)["cells"][0]["task"], "speed");
 }
 
+TEST_F(RunTest, a_full_baseline_runs_out_of_memory_by_prediction_and_the_hybrid_goes_on) {
+  std::filesystem::create_directories(folder_ / "full");
+  std::ofstream(folder_ / "full" / "config.json") << R"json({
+      "model_type": "qwen3", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
+      "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16, "hidden_act": "silu",
+      "rms_norm_eps": 1e-06, "rope_theta": 10000.0, "rope_scaling": null, "vocab_size": 400,
+      "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false,
+      "torch_dtype": "bfloat16"})json";
+  write_suite(
+      "name = \"speed\"\nkind = \"perf\"\nnew_tokens = 3\n[[cells]]\ntasks = "
+      "[\"niah_single_1\"]\nlengths = \"1k,8k\"\nsamples = 1\n");
+  const auto command = [&](const char* limit) {
+    return run_command({"--baseline", folder_ / "full", "--memory-limit", limit, "--json"});
+  };
+  auto dry = command("1");
+  dry.emplace_back("--dry-run");
+  const Finished plan = sala(dry);
+  ASSERT_EQ(plan.code, 0) << "a plan loads no weights: " << plan.err;
+
+  const Finished run = sala(command("12M"));
+  ASSERT_EQ(run.code, 0) << run.err;
+  const auto cells = nlohmann::json::parse(run.out)["cells"];
+  ASSERT_EQ(cells.size(), 4U);
+  for (const auto& cell : cells) {
+    EXPECT_EQ(cell["status"], cell["length"] == 8192 && cell["side"] == "baseline" ? "oom" : "ok");
+  }
+  EXPECT_EQ(count("SELECT COUNT(*) FROM oom_event WHERE predicted=1 AND category='kv_full' AND "
+                  "requested_bytes=2*4*8192*64*4 AND free_bytes<12*1024*1024"),
+            1);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM cell WHERE json_extract(params,'$.prompt')='random ids'"),
+            4);
+}
+
 TEST_F(RunTest, a_terminal_free_run_reports_its_end_on_standard_error) {
   std::vector<std::string> command = run_command({"--samples", "1", "--baseline", "none"});
   std::erase(command, "--no-progress");

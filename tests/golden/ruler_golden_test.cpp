@@ -1,5 +1,6 @@
 // Official mode against the output of RULER's own generators, byte for byte.
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include "engine/base/mapped_file.h"
 #include "engine/base/sha256.h"
 #include "harness/task.h"
+#include "tasks/ruler/fwe.h"
 #include "tasks/ruler/jsonl.h"
 #include "tasks/ruler/words.h"
 
@@ -112,6 +114,24 @@ TEST(RulerGolden, the_words_are_the_ones_that_upstream_draws_from) {
   joined = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) (joined += '\n') += words[i];
   EXPECT_EQ(sha256_hex(joined), "393572555cfe9c15fd065aa9df0e9e91368cff81418b4d78025e9a4f57fe2ac4");
+}
+
+TEST(RulerGolden, another_seed_for_the_shuffles_would_be_seen) {
+  const auto lines = lines_of(read_text_file(committed().folder / "fwe.1024.jsonl"));
+  const std::string input = json::parse(lines[0])["input"];
+  constexpr std::int64_t kWords = (1024 - kFweTokensToGenerate) / 50;
+  PythonRandom random(42);
+  coded_vocabulary(kWords, random, 42);  // the search draws one, too
+  const auto vocabulary = coded_vocabulary(kWords, random, 42);
+  const auto is_golden = [&](std::uint64_t shuffle_seed) {
+    for (std::int64_t m = 100; m < 2000; ++m) {
+      const std::string text = fmt::format(" {}\n", coded_text(vocabulary, m, shuffle_seed));
+      if (input.find(text) != std::string::npos) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(is_golden(42));
+  EXPECT_FALSE(is_golden(43));
 }
 
 }  // namespace

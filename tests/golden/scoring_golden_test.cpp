@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -173,6 +174,25 @@ TEST(golden_scoring, vectors_tell_difflib_from_its_likely_mistakes) {
   }
   EXPECT_GT(junk_matters, 0);
   EXPECT_GT(code_points_matter, 0);
+}
+
+TEST(golden_scoring, vectors_tell_unicode_lower_case_from_ascii) {
+  const auto ascii_lower = [](std::string text) {
+    for (char& c : text) c = 'A' <= c && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    return text;
+  };
+  int n_different = 0;
+  const json golden = read("ruler_scoring.json");
+  for (const json& pair : golden["pairs"]) {
+    const std::string text = ascii_lower(pair["post"]);
+    double hits = 0;
+    for (const json& output : pair["outputs"]) {
+      hits += text.find(ascii_lower(output)) == std::string::npos ? 0 : 1;
+    }
+    const double percent = 100 * hits / static_cast<double>(pair["outputs"].size());
+    n_different += std::abs(percent - pair["all"].get<double>()) > 0.01 ? 1 : 0;
+  }
+  EXPECT_EQ(n_different, 6);
 }
 
 }  // namespace

@@ -54,10 +54,21 @@ TEST(AttentionRegistry, an_unknown_kind_lists_the_known_ones) {
 
 TEST(AttentionRegistry, mistakes_in_options_name_layer_and_option) {
   const std::pair<const char*, nlohmann::json> mistakes[] = {
-      {"n_heads", nullptr}, {"n_heads", 0},  {"n_heads", "4"},         {"n_kv_heads", 3},
-      {"head_dim", 15},     {"scale", -1.0}, {"rope", {{"theta", 0}}}, {"rope", {{"base", 1}}},
-      {"qk_norm", 1},       {"lse", "none"}, {"rms_norm_eps", "x"},    {"surprise", 1},
-      {"sparse", nullptr},  {"sparse", 7}};
+      {"n_heads", nullptr},
+      {"n_heads", 0},
+      {"n_heads", "4"},
+      {"n_kv_heads", 3},
+      {"head_dim", 15},
+      {"scale", -1.0},
+      {"rope", {{"theta", 0}}},
+      {"rope", {{"base", 1}}},
+      {"qk_norm", 1},
+      {"lse", "none"},
+      {"rms_norm_eps", "x"},
+      {"surprise", 1},
+      {"sparse", nullptr},
+      {"sparse", 7},
+      {"rope", {{"theta", 1.0}, {"slowdown", {1, 2}}}}};
   for (const auto& [name, value] : mistakes) {
     nlohmann::json options = good_options();
     options[name] = value;

@@ -111,6 +111,23 @@ TEST_P(CpuBackendTest, rotary_equals_reference_and_continues) {
   }
 }
 
+TEST_P(CpuBackendTest, slowed_rotary_equals_reference) {
+  const std::int64_t n_tokens = 70;
+  const std::vector<double> slowdown = {0.5, 1.0, 1.5, 3.0, 8.0, 17.0, 30.0, 31.0};
+  const std::vector<float> x = random_floats(n_tokens * 3 * 16, 8);
+  std::vector<double> plain = widened(x);
+  reference_rotary(plain, 3, {16, 10000.0, false});
+  for (const bool exact : {false, true}) {
+    const Rotary rotary{16, 10000.0, exact, slowdown, 1.25F};
+    std::vector<double> expected = widened(x);
+    reference_rotary(expected, 3, rotary);
+    EXPECT_NE(expected, plain);
+    GuardedMatrix y(n_tokens, 3 * 16, x);
+    backend_->rotary(y.view(), rotary, 0);
+    expect_near(y, expected, tolerance::kRotary);
+  }
+}
+
 TEST_P(CpuBackendTest, embed_scales_the_rows_asked_for) {
   const std::vector<float> table = random_floats(50 * 65, 9);
   const std::vector<TokenId> ids{49, 0, 7, 7, 31};

@@ -30,9 +30,10 @@ class Config : public ::testing::Test {
     expect_error([&] { read(config); }, {"config.json"});
     expect_error([&] { read(config); }, parts);
   }
-  static json sala_9b() {
-    return json::parse(read_text_file(data_dir() / "configs/minicpm-sala-9b/config.json"));
+  static json preset(const std::string& name) {
+    return json::parse(read_text_file(data_dir() / "configs" / name / "config.json"));
   }
+  static json sala_9b() { return preset("minicpm-sala-9b"); }
   TempFolder folder_;
 };
 
@@ -60,8 +61,7 @@ TEST_F(Config, minicpm_sala_9b_has_the_published_size) {
 }
 
 TEST_F(Config, qwen3_8b_has_the_published_size) {
-  const json preset = json::parse(read_text_file(data_dir() / "configs/qwen3-8b/config.json"));
-  const ModelConfig config = read(preset);
+  const ModelConfig config = read(preset("qwen3-8b"));
   const auto backend = make_backend("cpu", 1);
   const Blueprint blueprint(config, *backend);
   EXPECT_EQ(blueprint.n_parameters(), 8'190'735'360);
@@ -96,6 +96,50 @@ TEST_F(Config, layers_get_the_options_of_their_kind) {
   EXPECT_EQ(linear.options["qk_norm"], true);
   EXPECT_DOUBLE_EQ(linear.options["scale"].get<double>(), 1 / std::sqrt(128.0));
   EXPECT_TRUE(config.is_hybrid());
+}
+
+TEST_F(Config, minicpm4_8b_has_the_published_size_and_slows_its_pairs) {
+  const ModelConfig config = read(preset("minicpm4-8b"));
+  const auto backend = make_backend("cpu", 1);
+  EXPECT_EQ(Blueprint(config, *backend).n_parameters(), 8'185'253'888);
+  EXPECT_FALSE(config.is_hybrid());
+  EXPECT_EQ(config.layers.size(), 32U);
+  const json& rope = config.layers[0].options["rope"];
+  ASSERT_EQ(rope["slowdown"].size(), 64U);
+  EXPECT_NEAR(rope["slowdown"].front().get<double>(), 0.9977997, 1e-7);
+  EXPECT_NEAR(rope["slowdown"].back().get<double>(), 31.0239231, 1e-7);
+  EXPECT_EQ(rope["magnitude"], 1.0);
+
+  json sparse = preset("minicpm4-8b");
+  sparse["sparse_config"] = sala_9b()["sparse_config"];
+  EXPECT_TRUE(read(sparse).is_hybrid());
+}
+
+TEST_F(Config, longrope_beyond_its_training_length_turns_with_a_greater_magnitude) {
+  json config = preset("minicpm4-8b");
+  config["max_position_embeddings"] = 131072;
+  EXPECT_NEAR(read(config).layers[0].options["rope"]["magnitude"].get<double>(),
+              std::sqrt(17.0 / 15.0), 1e-12);
+}
+
+TEST_F(Config, longrope_that_is_not_as_published_is_refused) {
+  const auto with = [](const char* field, const json& value) {
+    json config = preset("minicpm4-8b");
+    config["rope_scaling"][field] = value;
+    return config;
+  };
+  expect_refused(with("rope_type", "yarn"), {"'rope_scaling.rope_type'", "yarn", "longrope"});
+  expect_refused(with("long_factor", {1.0, 2.0}), {"'rope_scaling.long_factor'", "64"});
+  expect_refused(with("long_factor", 1.0), {"'rope_scaling.long_factor'"});
+  expect_refused(with("long_factor", json(64, -1.0)), {"'rope_scaling.long_factor'", "positive"});
+  expect_refused(with("long_factor", nullptr), {"'rope_scaling.long_factor'", "missing"});
+  expect_refused(with("short_factor", json(64, 1.0)), {"'rope_scaling.short_factor'", "differs"});
+  expect_refused(with("original_max_position_embeddings", 1),
+                 {"'rope_scaling.original_max_position_embeddings'"});
+  expect_refused(with("factor", 4.0), {"rope_scaling.factor"});
+  json config = sala_9b();
+  config["rope_scaling"] = preset("minicpm4-8b")["rope_scaling"];
+  expect_refused(config, {"'rope_scaling'", "longrope"});
 }
 
 TEST_F(Config, attention_dense_replaces_sparse_layers_only) {

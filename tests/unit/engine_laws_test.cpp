@@ -7,6 +7,7 @@
 #include <random>
 
 #include "engine/engine.h"
+#include "engine/memory_plan.h"
 #include "tests/piecewise_model.h"
 #include "tests/tiny_model.h"
 
@@ -211,6 +212,42 @@ TEST_F(EngineLaws, prompt_logprobs_are_log_softmax_of_the_logits) {
     const auto next = static_cast<std::size_t>(request.prompt[t + 1]);
     EXPECT_NEAR(output.prompt_logprobs[t], logits[t * kVocab + next] - std::log(sum), 1e-5);
   }
+}
+
+TEST_F(EngineLaws, weights_that_come_late_or_again_answer_alike) {
+  const Request request{.prompt = random_ids(150, kVocab, 3), .max_new_tokens = 5, .forced = {}};
+  EngineOptions late = options();
+  const Output expected = make_engine(late)->run(request);
+  late.load = false;
+  const auto engine = make_engine(late);
+  const std::int64_t planned = total_bytes(engine->plan_memory(155));
+  EXPECT_EQ(engine->run(request).tokens, expected.tokens);
+  engine->unload();
+  EXPECT_EQ(total_bytes(engine->plan_memory(155)), planned);
+  const Output again = engine->run(request);
+  EXPECT_EQ(again.tokens, expected.tokens);
+  EXPECT_EQ(again.peak_bytes, expected.peak_bytes);
+}
+
+TEST_F(EngineLaws, room_for_more_tokens_changes_memory_alone) {
+  const auto engine = make_engine(options());
+  Request request{.prompt = random_ids(150, kVocab, 3), .max_new_tokens = 5, .forced = {}};
+  const Output tight = engine->run(request);
+  request.room = 2000;
+  const Output roomy = engine->run(request);
+  EXPECT_EQ(roomy.tokens, tight.tokens);
+  EXPECT_GT(roomy.peak_bytes, tight.peak_bytes);
+  const auto kv = [](const Output& output) {
+    std::int64_t bytes = 0;
+    for (const MemoryUse& use : output.memory) {
+      if (use.category == "kv_sparse") bytes += use.peak_bytes;
+    }
+    return bytes;
+  };
+  const Request longer{.prompt = random_ids(1990, kVocab, 4), .max_new_tokens = 5, .forced = {}};
+  EXPECT_EQ(kv(roomy), kv(engine->run(longer)));
+  request.room = 10;
+  EXPECT_EQ(engine->run(request).peak_bytes, tight.peak_bytes) << "room is never too little";
 }
 
 }  // namespace

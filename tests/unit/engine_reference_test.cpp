@@ -105,6 +105,21 @@ TEST(EngineReference, minicpm4_equals_double_precision_model) {
   EXPECT_LT(engine_error(options, 130), kTolerance) << "dense";
 }
 
+TEST(EngineReference, longrope_equals_double_precision_model) {
+  TinyOptions options;
+  options.family = "minicpm4";
+  const nlohmann::json factors = {0.998, 1.3, 2.5, 6.0, 13.0, 21.0, 29.0, 31.0};
+  options.changes = {{"max_position_embeddings", 512},
+                     {"rope_scaling",
+                      {{"rope_type", "longrope"},
+                       {"long_factor", factors},
+                       {"short_factor", factors},
+                       {"original_max_position_embeddings", 64}}}};
+  EXPECT_LT(engine_error(options, 200), kTolerance) << "sparse";
+  options.sparse = false;
+  EXPECT_LT(engine_error(options, 130), kTolerance) << "dense";
+}
+
 TEST(EngineReference, qwen3_equals_double_precision_model) {
   TinyOptions options;
   options.family = "qwen3";

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <span>
 
 #include "engine/base/error.h"
 
@@ -41,6 +42,66 @@ void encode_again(Sample& sample) {
   sample.prompt_ids = tiny().encode(sample.prompt).ids;
   sample.prompt_ids.insert(sample.prompt_ids.begin(), *tiny().bos());
   sample.needles.clear();
+}
+
+/// Two bytes a token, whatever they are: question and answer prefix may share one.
+class PairTokenizer : public Tokenizer {
+ public:
+  Encoding encode(std::string_view text) const override {
+    Encoding out;
+    for (std::size_t at = 0; at < text.size(); at += 2) {
+      const auto first = static_cast<unsigned char>(text[at]);
+      const auto second = at + 1 < text.size() ? static_cast<unsigned char>(text[at + 1]) : 0;
+      out.ids.push_back(256 * first + second);
+      out.begin.push_back(static_cast<std::int64_t>(at));
+    }
+    return out;
+  }
+  std::string decode(std::span<const TokenId> ids) const override {
+    std::string text;
+    for (const TokenId id : ids) {
+      text += static_cast<char>(id / 256);
+      if (id % 256 != 0) text += static_cast<char>(id % 256);
+    }
+    return text;
+  }
+  std::int64_t vocab_size() const override { return 65536; }
+  std::optional<TokenId> bos() const override { return std::nullopt; }
+  const std::string& sha256() const override { return name_; }
+
+ private:
+  std::string name_ = "pairs";
+};
+
+/// Loses white space at the end, as tokenizers that normalise do.
+class StrippingTokenizer : public PairTokenizer {
+ public:
+  Encoding encode(std::string_view text) const override {
+    return PairTokenizer::encode(text.substr(0, text.find_last_not_of(' ') + 1));
+  }
+};
+
+TEST(Guards, a_tokenizer_that_splits_the_answer_prefix_sends_all_of_it) {
+  const PairTokenizer pairs;
+  int n_shared = 0;
+  for (const char* name : {"niah_single_1", "niah_multiquery", "vt", "cwe", "fwe", "qa_1"}) {
+    const auto task = make_task(name);
+    for (std::int64_t i = 0; i < 5; ++i) {
+      const Sample sample = task->make({4 * kLength, 42, {}}, i, pairs);
+      EXPECT_NO_THROW(check_prompt(task->info(), sample, 4 * kLength, pairs)) << name;
+      EXPECT_TRUE(pairs.decode(sample.prompt_ids).ends_with(sample.answer_prefix)) << name;
+      n_shared += (sample.prompt.size() - sample.answer_prefix.size()) % 2 == 1 ? 1 : 0;
+    }
+  }
+  EXPECT_GT(n_shared, 0) << "no token held both the question's end and the prefix's begin";
+}
+
+TEST(Guards, a_tokenizer_that_drops_the_last_space_of_vts_prefix_is_found) {
+  const StrippingTokenizer stripping;
+  const auto task = make_task("vt");
+  const Sample sample = task->make({4 * kLength, 42, {}}, 0, stripping);
+  ASSERT_TRUE(sample.answer_prefix.ends_with("they are: "));
+  EXPECT_THROW(check_prompt(task->info(), sample, 4 * kLength, stripping), Error);
 }
 
 TEST(Guards, every_built_in_task_passes_in_strict_mode) {

@@ -167,17 +167,18 @@ TEST(Lists, entries_keep_block_and_members) {
   }
 }
 
-TEST(Lists, start_with_the_current_block_and_take_each_entry_once) {
-  for (const std::int64_t n : {34, 96, 531}) {
-    std::vector<std::int64_t> order(static_cast<std::size_t>(n));
-    for (std::int64_t i = 0; i < n; ++i) {
-      order[static_cast<std::size_t>(i)] = kernels::list_order(i, n, 33);
+TEST(Stages, fill_shared_memory) {
+  constexpr std::int64_t kSmall = 99 << 10;   // of a CTA on compute capability 8.6, 8.9 and 12.0
+  constexpr std::int64_t kLarge = 227 << 10;  // on 9.0 and 10.0
+  EXPECT_EQ(kernels::n_stages(kSmall, 128), 3);
+  EXPECT_EQ(kernels::n_stages(kSmall, 64), 6);
+  EXPECT_EQ(kernels::n_stages(kLarge, 128), 7);
+  EXPECT_EQ(kernels::n_stages(kLarge, 64), kernels::kMostStages);
+  for (const std::int64_t bytes : {kSmall, kLarge}) {
+    for (const std::int64_t head_dim : {64, 128}) {
+      const std::int64_t used = kernels::n_stages(bytes, head_dim) * kernels::stage_bytes(head_dim);
+      EXPECT_LE(used + kernels::kRingBytes, bytes);
     }
-    EXPECT_EQ(order.front(), n - 1);
-    EXPECT_EQ(order[32], n - 33);
-    EXPECT_EQ(order[33], 0);
-    std::sort(order.begin(), order.end());
-    for (std::int64_t i = 0; i < n; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
   }
 }
 

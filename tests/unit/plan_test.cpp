@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/base/error.h"
 #include "tests/fake_engine.h"
@@ -187,6 +189,45 @@ TEST(Plan, a_folder_of_texts_is_known_by_names_and_contents) {
   EXPECT_EQ(data_identity({}), "builtin");
 }
 
+TEST(Plan, cells_name_their_device_and_answers_do_not_depend_on_it) {
+  std::vector<std::string> keys;
+  for (const char* device : {"one", "two"}) {
+    auto engine = std::make_unique<FakeEngine>("m", "hybrid", fake_answer);
+    engine->engine_info.device_info.name = device;
+    std::vector<Side> sides;
+    sides.push_back({"model", {}, std::move(engine)});
+    const Inputs in;
+    const Plan plan = make_plan(in.suite, sides, in.build,
+                                [](std::string_view) { return std::make_unique<FakeTask>(); });
+    EXPECT_EQ(nlohmann::json::parse(plan.cells[0].row.params)["device_name"], device);
+    keys.push_back(plan.cells[0].row.cell_key);
+  }
+  EXPECT_EQ(keys[0], keys[1]);
+}
+
+TEST(Plan, random_weights_are_timed_on_random_ids_that_depend_on_the_seed) {
+  Side side{"model", {}, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)};
+  const FakeTask task;
+  TaskOptions options;
+  options.length = 500;
+  options.seed = 3;
+  const Sample text = speed_sample(side, task, options, 20);
+  EXPECT_EQ(text.prompt_ids, task.make({480, 3, {}}, 0, FakeTokenizer()).prompt_ids);
+
+  side.options.random_seed = 1;
+  const Sample random = speed_sample(side, task, options, 20);
+  EXPECT_EQ(random.prompt_ids.size(), 480U);
+  EXPECT_EQ(random.max_new_tokens, 20);
+  const auto [least, most] =
+      std::minmax_element(random.prompt_ids.begin(), random.prompt_ids.end());
+  EXPECT_GE(*least, 0);
+  EXPECT_LT(*most, 256);
+  EXPECT_GT(std::set(random.prompt_ids.begin(), random.prompt_ids.end()).size(), 150U);
+  EXPECT_EQ(speed_sample(side, task, options, 20).prompt_ids, random.prompt_ids);
+  options.seed = 4;
+  EXPECT_NE(speed_sample(side, task, options, 20).prompt_ids, random.prompt_ids);
+}
+
 TEST(Plan, a_dry_run_prints_every_cell_with_its_memory) {
   std::vector<Side> sides;
   sides.push_back({"model", {}, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)});
@@ -258,6 +299,37 @@ TEST(Plan, a_task_that_names_its_files_does_not_depend_on_other_data) {
   };
   EXPECT_EQ(key("aa", {"/one"}), key("aa", {"/two"}));
   EXPECT_NE(key("aa", {"/one"}), key("bb", {"/one"}));
+}
+
+TEST(Plan, a_dry_run_names_tasks_with_stand_in_data) {
+  class Builtin final : public Task {
+   public:
+    const TaskInfo& info() const override { return task_.info(); }
+    std::vector<TaskSource> sources(const TaskOptions& /*options*/) const override {
+      return {{"built-in prose", "", true}};
+    }
+    Sample make(const TaskOptions& options, std::int64_t i,
+                const Tokenizer& tokenizer) const override {
+      return task_.make(options, i, tokenizer);
+    }
+
+   private:
+    FakeTask task_;
+  };
+  std::vector<Side> sides;
+  sides.push_back({"model", {}, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)});
+  const Inputs in;
+  const auto plan_with = [&](bool builtin) {
+    return make_plan(in.suite, sides, in.build, [&](std::string_view) -> std::unique_ptr<Task> {
+      if (builtin) return std::make_unique<Builtin>();
+      return std::make_unique<FakeTask>();
+    });
+  };
+  EXPECT_NE(plan_table(plan_with(true), sides).find("not comparable with published scores: fake\n"),
+            std::string::npos);
+  EXPECT_EQ(plan_table(plan_with(false), sides).find("not comparable"), std::string::npos);
+  const auto json = nlohmann::json::parse(plan_json(plan_with(true), sides));
+  EXPECT_EQ(json["cells"][0]["standin"], true);
 }
 
 TEST(Plan, a_dry_run_says_which_difference_the_prompts_can_find) {

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "engine/base/sha256.h"
+#include "harness/compare/ruler_summary.h"
 #include "reports/analysis.h"
 #include "reports/document.h"
 #include "reports/format.h"
@@ -240,6 +241,35 @@ TEST(report, every_score_stands_beside_its_count_and_what_went_wrong) {
   EXPECT_NE(text.find("| 6 \u26A0 |"), std::string::npos);
 }
 
+TEST(report, groups_and_the_scorers_other_figures_have_tables_with_n) {
+  Results results = small();
+  std::vector<AnswerRecord>& answers = results.cells[0].answers;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    answers[i].score = i < 2 ? 1 : 0;
+    answers[i].detail = i < 4 ? R"({"groups":["easy","short"],"word":1.0,"distractors":3})"
+                              : R"({"groups":["hard","short"],"word":0.0,"distractors":0})";
+  }
+  const std::string text = written(results, "md");
+  EXPECT_NE(text.find("| easy | 4 | 50.0 % \\["), std::string::npos);
+  EXPECT_NE(text.find("| hard | 2 | 0.0 % \\["), std::string::npos);
+  EXPECT_NE(text.find("| short | 6 | 33.3 % \\["), std::string::npos);
+  EXPECT_NE(text.find("| word | 6 | 66.7 % \\["), std::string::npos);
+  EXPECT_NE(text.find("| distractors | 6 | 2.00 |"), std::string::npos);
+  EXPECT_NE(written(results, "jsonl").find(R"("groups":["easy","short"])"), std::string::npos);
+}
+
+TEST(report, a_length_of_ruler_that_lacks_a_task_says_which) {
+  Results results = small();
+  const CellRecord like = results.cells[0];
+  results.cells.clear();
+  for (const std::string_view task : kRulerTasks) {
+    if (task == "cwe") continue;
+    results.cells.push_back(like);
+    results.cells.back().task = task;
+  }
+  EXPECT_NE(written(results, "md").find("12 (no RULER score: without cwe)"), std::string::npos);
+}
+
 TEST(report, every_comparison_ends_in_a_word) {
   const std::string text = written(with_misses(2), "md");
   EXPECT_NE(text.find("\u25BC worse"), std::string::npos);
@@ -273,6 +303,13 @@ TEST(report, prompts_of_one_pattern_are_pointed_out) {
     for (AnswerRecord& answer : cell.answers) answer.cluster = "pattern";
   }
   EXPECT_NE(written(results, "md").find("one pattern of positions in needle"), std::string::npos);
+  results = small();
+  for (CellRecord& cell : results.cells) {
+    cell.task = "cwe";
+    cell.task_params = R"({"mode":"official"})";
+  }
+  EXPECT_NE(written(results, "md").find("one pattern of positions in cwe/official"),
+            std::string::npos);
 }
 
 TEST(report, a_later_sweep_replaces_the_cells_it_measured_again) {

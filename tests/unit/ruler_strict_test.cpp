@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <regex>
 #include <set>
@@ -21,13 +22,14 @@ const Tokenizer& words() {
   return *tokenizer;
 }
 
-std::vector<Sample> samples_of(const char* name, std::int64_t length, std::int64_t n,
-                               std::uint64_t seed = 42) {
+/// n samples, of one seed after the other.
+std::vector<Sample> samples_of(const char* name, std::int64_t length, std::int64_t n) {
+  constexpr std::uint64_t kSeeds[] = {42, 0, 7919, 1ULL << 40};
   const auto task = make_task(name);
   std::vector<Sample> samples;
   samples.reserve(static_cast<std::size_t>(n));
   for (std::int64_t i = 0; i < n; ++i) {
-    samples.push_back(task->make({length, seed, {}}, i, words()));
+    samples.push_back(task->make({length, kSeeds[i % std::ssize(kSeeds)], {}}, i, words()));
   }
   return samples;
 }

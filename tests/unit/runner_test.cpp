@@ -13,6 +13,7 @@
 
 #include "engine/base/error.h"
 #include "harness/runner/manifest.h"
+#include "harness/runner/measure.h"
 #include "harness/runner/summary.h"
 #include "tests/fake_engine.h"
 
@@ -257,9 +258,7 @@ TEST_F(RunnerTest, speed_cells_feed_a_fixed_continuation_and_store_no_answers) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM sample JOIN metric USING(metric_id) WHERE name='ttft_ns' "
                   "AND rep>=0"),
             14);
-  EXPECT_EQ(count("SELECT COUNT(*) FROM sample JOIN metric USING(metric_id) WHERE name='ttft_ns' "
-                  "AND rep=-1"),
-            4);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM sample WHERE rep<0"), 2) << "the first request of a side";
   EXPECT_EQ(count("SELECT COUNT(*) FROM sample JOIN metric USING(metric_id) WHERE name='itl_ns' "
                   "AND rep>=0"),
             42);
@@ -270,6 +269,45 @@ TEST_F(RunnerTest, speed_cells_feed_a_fixed_continuation_and_store_no_answers) {
   EXPECT_EQ(text("SELECT group_concat(grade, ' ') FROM run"), "measured measured probe probe");
   run();
   EXPECT_EQ(n_requests(), 0);
+}
+
+TEST_F(RunnerTest, a_rehearsal_readies_memory_and_chunks_without_the_whole_prompt) {
+  Request request;
+  request.max_new_tokens = 3;
+  for (const std::int64_t n : {1, 511, 512, 513, 1023, 1024, 1025, 5120, 5121}) {
+    request.prompt.assign(static_cast<std::size_t>(n), 7);
+    const Request rehearsal = make_rehearsal(request, 512);
+    const auto n_rehearsed = static_cast<std::int64_t>(rehearsal.prompt.size());
+    EXPECT_EQ(rehearsal.room, n + 3);
+    EXPECT_EQ(rehearsal.max_new_tokens, 3);
+    EXPECT_LE(n_rehearsed, 1024);
+    EXPECT_EQ((n - n_rehearsed) % 512, 0) << "the last chunk of " << n << " has another size";
+    EXPECT_EQ(n_rehearsed > 512, n > 512) << "a whole chunk of " << n << " is missing";
+  }
+}
+
+TEST_F(RunnerTest, a_side_without_room_gets_that_of_the_other_before_it_is_out_of_memory) {
+  suite_.kind = "perf";
+  suite_.new_tokens = 4;
+  suite_.cells = {{"fake", 64, 5}, {"fake", 128, 5}};
+  const auto needs_all = [this](const std::string& prompt) -> std::string {
+    if (engine(1).n_unloads == 0) throw OutOfMemory("fake", "weights", 5000, 400, true);
+    return prompt;
+  };
+  run(needs_all, fake_answer);
+  EXPECT_EQ(engine(1).n_unloads, 1);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='ok'"), 4);
+
+  fs::remove(db_);
+  run(
+      [](const std::string&) -> std::string {
+        throw OutOfMemory("fake", "kv_full", 5000, 400, true);
+      },
+      fake_answer);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='ok'"), 2);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM oom_event JOIN run USING(run_id) WHERE status='oom' AND "
+                  "category='kv_full' AND requested_bytes=5000 AND free_bytes=400 AND predicted=1"),
+            2);
 }
 
 TEST_F(RunnerTest, an_interrupted_speed_cell_repeats_only_what_is_missing) {

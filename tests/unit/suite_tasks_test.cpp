@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "engine/base/error.h"
@@ -172,6 +173,23 @@ TEST_F(SuiteTasks, chat_turns_hold_the_prompt_where_the_benchmark_wants_one) {
   EXPECT_THROW(make_task("mrcr_2needle")->make(options, 0, tiny()), Error);
 }
 
+TEST_F(SuiteTasks, rows_carry_the_groups_of_the_benchmarks_own_breakdown) {
+  EXPECT_EQ(make("longbench2").groups, (std::vector<std::string>{"easy", "short"}));
+  EXPECT_TRUE(make("longbench_qasper").groups.empty());
+  const std::map<std::string, std::string> bands{
+      {"3999", "0-4k"}, {"4000", "4-8k"}, {"7999", "4-8k"}, {"8000", "8k+"}, {"3999.5", "0-4k"}};
+  for (const auto& [length, band] : bands) {
+    fixture_.write("longbench/qasper_e.jsonl",
+                   R"({"input": "q", "context": "c", "answers": ["a"], "length": )" + length + "}");
+    const Sample sample = make("longbench_e_qasper");
+    EXPECT_EQ(sample.groups, std::vector<std::string>{band}) << length;
+    EXPECT_TRUE(sample.prompt.starts_with("You are given a scientific article and a question."));
+  }
+  fixture_.write("longbench/qasper_e.jsonl",
+                 R"({"input": "q", "context": "c", "answers": ["a"], "length": "long"})");
+  EXPECT_NE(error_of("longbench_e_qasper").find("'length' is no number"), std::string::npos);
+}
+
 TEST_F(SuiteTasks, longbench2_official_mode_keeps_the_published_mistake) {
   EXPECT_NE(make("longbench2", 0, "strict").prompt.find("costs $Q$ and"), std::string::npos);
   EXPECT_NE(make("longbench2", 0, "official").prompt.find("costs Which one? and"),
@@ -261,6 +279,38 @@ TEST_F(SuiteTasks, damaged_files_are_named_with_the_line) {
   EXPECT_NE(error_of("longbench_qasper").find("line 1"), std::string::npos);
   fixture_.write("longbench2/data.json", "[{\"question\": 1}, ");
   EXPECT_NE(error_of("longbench2").find("cut-off"), std::string::npos);
+}
+
+TEST_F(SuiteTasks, files_that_are_not_utf8_are_named) {
+  for (const auto& [task, file] : std::vector<std::pair<std::string, std::string>>{
+           {"niah_grid", "niah/a.txt"},
+           {"nolima", "nolima/haystack/rand_shuffle/rand_book_1.txt"},
+           {"mrcr_v2", "mrcr_v2/eight.csv"}}) {
+    fixture_.write(file, "queries,answer\nnot \xff text,x\n");
+    EXPECT_THROW(
+        {
+          try {
+            make_task(task)->make({1000, 42, fixture_.data()}, 0, tiny());
+          } catch (const Error& error) {
+            EXPECT_NE(std::string(error.what()).find(file + "] not valid UTF-8 at byte 19 (0xFF)"),
+                      std::string::npos)
+                << error.what();
+            throw;
+          }
+        },
+        Error)
+        << task;
+  }
+}
+
+TEST_F(SuiteTasks, a_book_that_a_length_needs_more_of_is_named) {
+  try {
+    make_task("nolima")->make({32000000, 42, fixture_.data()}, 0, tiny());
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("too few for a length of 32000000"), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST(Csv, fields_may_hold_line_breaks_commas_and_quotes) {

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
+#include <map>
 #include <regex>
 #include <set>
 
@@ -89,6 +91,23 @@ TEST(Tasks, samples_are_pure_in_any_order) {
   }
 }
 
+TEST(Tasks, samples_may_be_made_by_several_threads_at_once) {
+  for (const auto& name : sized_tasks()) {
+    const auto alone = make_task(name);
+    const auto shared = make_task(name);
+    const TaskOptions options{1700, 9, {}};
+    std::vector<std::future<std::string>> prompts;
+    for (std::int64_t i = 0; i < 6; ++i) {
+      prompts.push_back(std::async(std::launch::async,
+                                   [&, i] { return shared->make(options, i, tiny()).prompt; }));
+    }
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      EXPECT_EQ(prompts[i].get(), alone->make(options, static_cast<std::int64_t>(i), tiny()).prompt)
+          << name;
+    }
+  }
+}
+
 TEST(Tasks, the_ids_are_bos_and_the_encoding_of_a_prompt_that_ends_with_its_prefix) {
   for (const auto& name : sized_tasks()) {
     const Sample sample = make_task(name)->make({1900, 1, {}}, 2, tiny());
@@ -164,6 +183,33 @@ TEST(Tasks, users_texts_replace_the_prose_but_not_the_noise) {
        {"cwe", "fwe", "niah_multikey_2", "niah_multikey_3", "niah_single_1", "passkey", "vt"}) {
     EXPECT_FALSE(names_it(name)) << name;
   }
+}
+
+TEST(Tasks, what_a_folder_of_rulers_files_lacks_is_built_in_and_marked) {
+  const fs::path folder = fs::path(testing::TempDir()) / "sala_some_of_ruler";
+  fs::create_directories(folder);
+  std::ofstream(folder / "hotpotqa.json") << R"([{"_id": "x", "question": "q?", "answer": "yes",
+      "context": [["T1", ["First."]]]}, {"_id": "y", "question": "q?", "answer": "no",
+      "context": [["T2", ["Second."]]]}])";
+  TaskOptions options{3000, 1, {folder.string()}};
+  for (const auto& [name, source] :
+       std::map<std::string, std::string>{{"niah_single_2", "built-in prose"},
+                                          {"qa_1", "built-in questions"},
+                                          {"qa_2", "hotpotqa.json"},
+                                          {"cwe", "built-in words"}}) {
+    const auto sources = make_task(name)->sources(options);
+    EXPECT_EQ(sources.back().name, source) << name;
+    EXPECT_TRUE(sources.back().standin) << name;
+    EXPECT_EQ(error_of(*make_task(name), options), "") << name;
+  }
+  options.mode = "official";
+  EXPECT_NE(error_of(*make_task("qa_1"), options).find("squad.json"), std::string::npos);
+  fs::remove(folder / "hotpotqa.json");
+  std::ofstream(folder / "other.md") << "This is not a text that tasks read.";
+  options.mode = "strict";
+  EXPECT_NE(error_of(*make_task("niah_single_2"), options).find("neither essay.json"),
+            std::string::npos);
+  fs::remove_all(folder);
 }
 
 /// Names a data folder for as long as it lives.

@@ -149,11 +149,15 @@ class CpuBackend final : public Backend {
       inv_freq[static_cast<std::size_t>(i)] = std::pow(
           rotary.theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary.head_dim));
     }
+    std::vector<double> slowdown(rotary.slowdown.begin(), rotary.slowdown.end());
+    if (slowdown.empty()) slowdown.assign(inv_freq.size(), 1.0);
+    SALA_CHECK(slowdown.size() == inv_freq.size(), "one slowdown a pair");
+    const PairAngles angles{inv_freq.data(), slowdown.data(), rotary.magnitude, rotary.exact_angle};
     parallel_ranges(info_.threads, x.rows, x.cols, [&](std::int64_t first, std::int64_t n) {
       std::vector<float> table(static_cast<std::size_t>(2 * half));
       for (std::int64_t i = first; i < first + n; ++i) {
-        rotate_row(x.f32() + i * x.cols, x.cols / rotary.head_dim, half, inv_freq.data(),
-                   rotary.exact_angle, first_position + i, table.data());
+        rotate_row(x.f32() + i * x.cols, x.cols / rotary.head_dim, half, angles, first_position + i,
+                   table.data());
       }
     });
   }

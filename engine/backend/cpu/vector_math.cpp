@@ -126,21 +126,28 @@ SALA_SIMD_CLONES void sigmoid_mul_row(const float* gate, float* out, std::int64_
 }
 
 SALA_SIMD_CLONES void rotate_row(float* x, std::int64_t n_heads, std::int64_t half,
-                                 const double* inv_freq, bool exact_angle, std::int64_t position,
-                                 float* table) {
+                                 const PairAngles& angles, std::int64_t position, float* table) {
   float* cosine = table;
   float* sine = table + half;
-  if (exact_angle) {
+  const double* inv_freq = angles.inv_freq;
+  const double* slowdown = angles.slowdown;
+  const float magnitude = angles.magnitude;
+  if (angles.exact) {
     const auto t = static_cast<double>(position);
 #pragma omp simd
-    for (std::int64_t i = 0; i < half; ++i) sin_cos(t * inv_freq[i], sine[i], cosine[i]);
+    for (std::int64_t i = 0; i < half; ++i) {
+      sin_cos(t / slowdown[i] * inv_freq[i], sine[i], cosine[i]);
+    }
   } else {
     const auto t = static_cast<float>(position);
 #pragma omp simd
     for (std::int64_t i = 0; i < half; ++i) {
-      sin_cos(static_cast<double>(t * static_cast<float>(inv_freq[i])), sine[i], cosine[i]);
+      const float slowed = t * (1.0F / static_cast<float>(slowdown[i]));
+      sin_cos(static_cast<double>(slowed * static_cast<float>(inv_freq[i])), sine[i], cosine[i]);
     }
   }
+#pragma omp simd
+  for (std::int64_t i = 0; i < 2 * half; ++i) table[i] *= magnitude;
   for (std::int64_t h = 0; h < n_heads; ++h, x += 2 * half) {
 #pragma omp simd
     for (std::int64_t i = 0; i < half; ++i) {

@@ -21,11 +21,17 @@ void silu_mul_row(const float* gate, const float* up, float* out, std::int64_t n
 /// out = out * sigmoid(gate).
 void sigmoid_mul_row(const float* gate, float* out, std::int64_t n);
 
-/// Rotates the pairs (i, i + half) of n_heads contiguous heads by position * inv_freq[i].
-/// exact_angle: the product in fp64; otherwise in fp32, as PyTorch models do.
-/// table: scratch of 2 * half floats.
-void rotate_row(float* x, std::int64_t n_heads, std::int64_t half, const double* inv_freq,
-                bool exact_angle, std::int64_t position, float* table);
+/// How the pairs (i, i + half) of a head turn: at position t by t / slowdown[i] * inv_freq[i].
+struct PairAngles {
+  const double* inv_freq;  // (half)
+  const double* slowdown;  // (half)
+  float magnitude;         // factor of every cosine and sine
+  bool exact;              // angles in fp64; otherwise in fp32, step by step as PyTorch models do
+};
+
+/// Rotates n_heads contiguous heads of 2 * half elements. table: scratch of 2 * half floats.
+void rotate_row(float* x, std::int64_t n_heads, std::int64_t half, const PairAngles& angles,
+                std::int64_t position, float* table);
 
 /// to (n_cols, to_stride)[c][r] = from (n_rows, from_stride)[r][c].
 void transpose(const float* from, std::int64_t from_stride, std::int64_t n_rows,

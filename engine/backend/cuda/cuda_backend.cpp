@@ -338,8 +338,11 @@ class Gpu final : public CudaBackend {
                               .n_heads = static_cast<int>(x.cols / rotary.head_dim),
                               .head_dim = static_cast<int>(rotary.head_dim),
                               .eps = eps,
-                              .exact_angle = rotary.exact_angle};
+                              .exact_angle = rotary.exact_angle,
+                              .magnitude = rotary.magnitude};
     for (std::int64_t i = 0; i < rotary.head_dim / 2; ++i) {
+      params.slowdown[i] =
+          rotary.slowdown.empty() ? 1.0 : rotary.slowdown[static_cast<std::size_t>(i)];
       params.inv_freq[i] = std::pow(
           rotary.theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary.head_dim));
     }
@@ -362,6 +365,13 @@ std::string version_text(int version) {
 }
 
 }  // namespace
+
+bool has_cuda_device() {
+  int n_devices = 0;
+  const bool found = cudaGetDeviceCount(&n_devices) == cudaSuccess && n_devices > 0;
+  cudaGetLastError();
+  return found;
+}
 
 std::unique_ptr<CudaBackend> make_cuda_backend(int index) {
   const auto where = fmt::format("--device cuda:{}", index);

@@ -23,6 +23,9 @@ class CudaBackend : public Backend {
   virtual const cudaDeviceProp& properties() const = 0;
 };
 
+/// Whether a driver sees a GPU at all; whether it suits this build, make_cuda_backend() finds out.
+bool has_cuda_device();
+
 /// index: of the GPU among those that are visible. Throws Error when there is none, the driver is
 /// too old, or this build has no code for it.
 std::unique_ptr<CudaBackend> make_cuda_backend(int index);

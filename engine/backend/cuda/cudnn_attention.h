@@ -41,9 +41,9 @@ class CudnnAttention {
   struct Call {
     const __nv_bfloat16* q = nullptr;  // (kRows, n_heads * head_dim): the library may touch all
     const __nv_bfloat16* k = nullptr;  // (n_kv_heads, capacity, head_dim)
-    const __nv_bfloat16* v = nullptr;
-    __nv_bfloat16* out = nullptr;  // (kRows, n_heads * head_dim); not q
-    std::int64_t n_rows = 0;       // those that mean something, at most kRows
+    const __nv_bfloat16* v = nullptr;  // the same shape; finite behind n_keys too
+    __nv_bfloat16* out = nullptr;      // (kRows, n_heads * head_dim); not q
+    std::int64_t n_rows = 0;           // those that mean something, at most kRows
     std::int64_t n_keys = 0;
     float scale = 1.0F;
     void* workspace = nullptr;  // workspace_bytes()

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <memory>
 
@@ -15,6 +16,8 @@ namespace sala {
 namespace {
 
 constexpr int kCandidates = 16;
+/// Calls of fewer rows are too unlike the long ones that are tuned.
+constexpr std::int64_t kLeastRowsLikeTuned = 2048;
 
 std::uint32_t alignment_of(std::uintptr_t address) {
   constexpr std::uintptr_t kMost = 256;
@@ -33,6 +36,12 @@ template <typename T>
 void set_preference(cublasLtMatmulPreferenceOpaque_t& preference,
                     cublasLtMatmulPreferenceAttributes_t attribute, T value) {
   SALA_CUBLAS(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof(value)));
+}
+
+template <typename Key>
+Key any_rows(Key key) {
+  std::get<0>(key) = 0;
+  return key;
 }
 
 }  // namespace
@@ -89,6 +98,12 @@ GemmLt::Plan& GemmLt::plan_for(const Call& call) {
   layout(plan.weight, call.weight);
   layout(plan.out, call.out);
 
+  if (!is_tuning_) {
+    if (const auto algorithm = tuned(key, plan)) {
+      plan.algorithm = *algorithm;
+      return plans_.emplace(key, plan).first->second;
+    }
+  }
   cublasLtMatmulPreferenceOpaque_t preference;
   SALA_CUBLAS(cublasLtMatmulPreferenceInit(&preference));
   set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
@@ -111,31 +126,64 @@ GemmLt::Plan& GemmLt::plan_for(const Call& call) {
                 call.x.rows, call.x.cols, call.weight.rows, cublasLtGetStatusName(status));
   }
   plan.algorithm = is_tuning_ ? fastest(call, plan, candidates.data(), n) : candidates.front().algo;
+  if (is_tuning_) tuned_.insert_or_assign(any_rows(key), plan.algorithm);
   return plans_.emplace(key, plan).first->second;
 }
 
+std::optional<cublasLtMatmulAlgo_t> GemmLt::tuned(const Key& key, Plan& plan) {
+  if (std::get<0>(key) < kLeastRowsLikeTuned) return std::nullopt;
+  const auto found = tuned_.find(any_rows(key));
+  if (found == tuned_.end()) return std::nullopt;
+  cublasLtMatmulHeuristicResult_t result;
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(
+      handle_, &operation_, &plan.weight, &plan.x, &plan.out, &plan.out, &found->second, &result);
+  if (status != CUBLAS_STATUS_SUCCESS ||
+      result.workspaceSize > static_cast<std::size_t>(kWorkspaceBytes)) {
+    return std::nullopt;
+  }
+  return found->second;
+}
+
 /// The first candidate, in the library's order, that is within a hundredth of the best: noise
-/// should not choose between equals.
+/// should not choose between equals. Candidates take turns, and their first turns do not count: a
+/// GPU that reaches its power limit favours other routines than a cool one.
 cublasLtMatmulAlgo_t GemmLt::fastest(const Call& call, Plan& plan,
                                      const cublasLtMatmulHeuristicResult_t* candidates, int n) {
-  constexpr int kRuns = 3;
+  constexpr int kTurns = 6;
+  constexpr int kTurnsBefore = 2;
+  constexpr float kTurnMs = 5.0F;
+  constexpr int kMostRuns = 50;
   constexpr float kEqual = 1.01F;
   const Event begin;
   const Event end;
-  std::array<float, kCandidates> times;
-  times.fill(std::numeric_limits<float>::infinity());
-  for (int i = 0; i < n; ++i) {
-    // A routine that refuses is no candidate; the first run of one loads it.
-    if (launch(call, plan, candidates[i].algo) != CUBLAS_STATUS_SUCCESS) continue;
-    SALA_CUDA(cudaEventRecord(begin.event, stream_));
-    for (int k = 0; k < kRuns; ++k) SALA_CUBLAS(launch(call, plan, candidates[i].algo));
-    SALA_CUDA(cudaEventRecord(end.event, stream_));
-    SALA_CUDA(cudaEventSynchronize(end.event));
-    SALA_CUDA(cudaEventElapsedTime(&times[static_cast<std::size_t>(i)], begin.event, end.event));
+  std::array<float, kCandidates> times = {};
+  std::array<int, kCandidates> runs;
+  runs.fill(1);
+  for (int turn = 0; turn < kTurns; ++turn) {
+    for (int i = 0; i < n; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      SALA_CUDA(cudaEventRecord(begin.event, stream_));
+      for (int k = 0; k < runs[at]; ++k) {
+        // A routine that refuses is no candidate.
+        if (launch(call, plan, candidates[i].algo) == CUBLAS_STATUS_SUCCESS) continue;
+        times[at] = std::numeric_limits<float>::infinity();
+        break;
+      }
+      SALA_CUDA(cudaEventRecord(end.event, stream_));
+      SALA_CUDA(cudaEventSynchronize(end.event));
+      float ms = 0;
+      SALA_CUDA(cudaEventElapsedTime(&ms, begin.event, end.event));
+      if (turn >= kTurnsBefore) times[at] += ms / static_cast<float>(runs[at]);
+      // The very first run also loads the routine.
+      if (turn < kTurnsBefore && std::isfinite(times[at])) {
+        runs[at] = static_cast<int>(std::clamp(kTurnMs * static_cast<float>(runs[at]) / ms, 1.0F,
+                                               static_cast<float>(kMostRuns)));
+      }
+    }
   }
-  const float best = *std::min_element(times.begin(), times.end());
-  const auto chosen =
-      std::find_if(times.begin(), times.end(), [&](float time) { return time <= best * kEqual; });
+  const float best = *std::min_element(times.begin(), times.begin() + n);
+  const auto chosen = std::find_if(times.begin(), times.begin() + n,
+                                   [&](float time) { return time <= best * kEqual; });
   return candidates[chosen - times.begin()].algo;
 }
 

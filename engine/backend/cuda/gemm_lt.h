@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "engine/tensor/tensor.h"
@@ -29,8 +30,8 @@ class GemmLt {
   /// x (rows, in), weight (out, in), out (rows, out). Throws Error when the library has no routine.
   void run(TensorView x, TensorView weight, float alpha, float beta, TensorView out);
   /// While on, a shape seen for the first time is timed with several routines on the operands of
-  /// the call, which is repeated: what it adds to means nothing afterwards. Otherwise the library's
-  /// first answer is taken.
+  /// the call, which is repeated: what it adds to means nothing afterwards. Otherwise the routine
+  /// is that of the tuned shape which differs in rows alone, or else the library's first answer.
   void set_tuning(bool on) { is_tuning_ = on; }
 
  private:
@@ -44,6 +45,8 @@ class GemmLt {
 
   Plan& plan_for(const Call& call);
   cublasStatus_t launch(const Call& call, Plan& plan, const cublasLtMatmulAlgo_t& algorithm);
+  /// The routine of a tuned shape, if there is one that also runs the call.
+  std::optional<cublasLtMatmulAlgo_t> tuned(const Key& key, Plan& plan);
   cublasLtMatmulAlgo_t fastest(const Call& call, Plan& plan,
                                const cublasLtMatmulHeuristicResult_t* candidates, int n);
 
@@ -53,6 +56,7 @@ class GemmLt {
   cudaStream_t stream_;
   bool is_tuning_ = false;
   std::map<Key, Plan> plans_;
+  std::map<Key, cublasLtMatmulAlgo_t> tuned_;  // the keys' rows are 0
 };
 
 }  // namespace sala

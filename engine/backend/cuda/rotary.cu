@@ -17,12 +17,14 @@ __device__ __forceinline__ float2 angle_of(const RotaryParams& p, std::int64_t p
   if (p.exact_angle) {
     double sine = 0;
     double cosine = 0;
-    sincos(static_cast<double>(position) * p.inv_freq[i], &sine, &cosine);
+    sincos(static_cast<double>(position) / p.slowdown[i] * p.inv_freq[i], &sine, &cosine);
     result = {static_cast<float>(cosine), static_cast<float>(sine)};
   } else {
-    const float angle = static_cast<float>(position) * static_cast<float>(p.inv_freq[i]);
-    sincosf(angle, &result.y, &result.x);
+    const float slowed = static_cast<float>(position) * (1.0F / static_cast<float>(p.slowdown[i]));
+    sincosf(slowed * static_cast<float>(p.inv_freq[i]), &result.y, &result.x);
   }
+  result.x *= p.magnitude;
+  result.y *= p.magnitude;
   return result;
 }
 

@@ -24,11 +24,13 @@ struct RotaryParams {
   int head_dim = 0;  // a multiple of 4, at most 2 * kMaxRotaryPairs
   float eps = 0;
   bool exact_angle = false;
+  float magnitude = 1;                    // factor of every cosine and sine
   double inv_freq[kMaxRotaryPairs] = {};  // theta^(-2 i / head_dim)
+  double slowdown[kMaxRotaryPairs] = {};  // of every pair, at least those of head_dim; 1: none
 };
 
-/// Pairs (i, i + head_dim / 2) turn by the fp32 product of position and frequency, as the reference
-/// computes it, or by the fp64 one with exact_angle. Returns cudaErrorInvalidValue for another
+/// Pairs (i, i + head_dim / 2) turn by position / slowdown * frequency in fp32, rounded as the
+/// reference rounds, or in fp64 with exact_angle. Returns cudaErrorInvalidValue for another
 /// head_dim.
 cudaError_t launch_rotary(const RotaryParams& params, cudaStream_t stream);
 

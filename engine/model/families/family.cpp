@@ -4,6 +4,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -156,9 +157,44 @@ json head_options(ConfigReader& reader, const char* n_heads, const char* n_kv_he
 }
 
 json read_rope(ConfigReader& reader, const Settings& settings) {
-  reader.only("rope_scaling", nullptr, "scaled rotary embedding, longrope too, is not implemented");
+  reader.only("rope_scaling", nullptr, "this family's rotary embedding is not scaled");
   return {{"theta", reader.number("rope_theta")},
           {"exact_angle", settings.rope_angle == "exact64"}};
+}
+
+json read_longrope(ConfigReader& reader, const Settings& settings, std::int64_t head_dim) {
+  if (!reader.has("rope_scaling")) return read_rope(reader, settings);
+  ConfigReader scaling(reader.required("rope_scaling"), reader.file(), "rope_scaling.");
+  const char* type = scaling.has("rope_type") ? "rope_type" : "type";
+  if (scaling.text(type) != "longrope") {
+    scaling.fail(type, fmt::format("is '{}'; only longrope is supported", scaling.text(type)));
+  }
+  const json& slowdown = scaling.required("long_factor");
+  const auto is_positive = [](const json& value) {
+    return value.is_number() && value.get<double>() > 0;
+  };
+  if (!slowdown.is_array() || slowdown.size() != static_cast<std::size_t>(head_dim / 2) ||
+      !std::all_of(slowdown.begin(), slowdown.end(), is_positive)) {
+    scaling.fail("long_factor", fmt::format("must be {} positive numbers, half of head_dim, got {}",
+                                            head_dim / 2, slowdown.dump()));
+  }
+  if (scaling.required("short_factor") != slowdown) {
+    scaling.fail("short_factor",
+                 "differs from long_factor; one list for every length is supported, as published "
+                 "MiniCPM4 configs have it");
+  }
+  const std::int64_t trained = scaling.positive("original_max_position_embeddings");
+  const std::int64_t extended = reader.positive("max_position_embeddings");
+  if (trained < 2) scaling.fail("original_max_position_embeddings", "must be at least 2");
+  if (extended < 2) reader.fail("max_position_embeddings", "must be at least 2");
+  scaling.finish();
+  // sqrt(1 + ln(extended / trained) / ln(trained))
+  const double magnitude =
+      std::sqrt(std::log(static_cast<double>(extended)) / std::log(static_cast<double>(trained)));
+  return {{"theta", reader.number("rope_theta")},
+          {"exact_angle", settings.rope_angle == "exact64"},
+          {"slowdown", slowdown},
+          {"magnitude", magnitude}};
 }
 
 std::string add_sparse_options(ConfigReader& reader, const Settings& settings, json& options,

@@ -60,6 +60,10 @@ nlohmann::json head_options(ConfigReader& reader, const char* n_heads, const cha
 /// {"theta", "exact_angle"}; needs rope_theta, and rope_scaling absent or null.
 nlohmann::json read_rope(ConfigReader& reader, const Settings& settings);
 
+/// read_rope() that also takes a rope_scaling of type longrope: {"slowdown", "magnitude"} beside
+/// the others. Source: arXiv 2402.13753, model reference §6.
+nlohmann::json read_longrope(ConfigReader& reader, const Settings& settings, std::int64_t head_dim);
+
 /// Turns softmax options into those of "infllm_v2" when the config has a sparse_config, and says
 /// the effective dense_len in `config`. Returns the kind. Checks the constraints of §3.1.
 std::string add_sparse_options(ConfigReader& reader, const Settings& settings,

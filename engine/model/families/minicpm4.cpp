@@ -7,7 +7,6 @@ namespace sala {
 
 void read_minicpm4(ConfigReader& reader, const Settings& settings, ModelConfig& config) {
   read_minicpm_shell(reader, config);
-  const nlohmann::json rope = read_rope(reader, settings);
 
   const std::int64_t n_heads = reader.positive("num_attention_heads");
   // MiniCPM4's own configs leave head_dim out: there it is this quotient by construction.
@@ -20,7 +19,7 @@ void read_minicpm4(ConfigReader& reader, const Settings& settings, ModelConfig& 
       reader.has("head_dim") ? reader.positive("head_dim") : config.hidden / n_heads;
   nlohmann::json options =
       head_options(reader, "num_attention_heads", "num_key_value_heads", head_dim);
-  options["rope"] = rope;
+  options["rope"] = read_longrope(reader, settings, head_dim);
   options["output_gate"] = false;
   options["qk_norm"] = false;
   options["rms_norm_eps"] = config.rms_norm_eps;

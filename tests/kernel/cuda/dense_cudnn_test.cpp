@@ -41,6 +41,12 @@ class DenseCudnn : public DeviceTest {
     return shared_cudnn_attention({s.n_heads(), s.n_kv_heads(), s.head_dim(), s.capacity});
   }
 
+  /// The library wants values to be finite throughout; the other buffers stay poisoned.
+  static void clear_values(DenseSequence& s) {
+    s.v_cache.upload(
+        std::vector<Bf16Bits>(static_cast<std::size_t>(s.heads.kv_dim() * s.capacity)));
+  }
+
   /// Rows [first, end) over all tokens before `end`.
   std::vector<float> run(const CudnnAttention& plan, DenseSequence& s, std::int64_t first,
                          std::int64_t end) {
@@ -74,6 +80,7 @@ TEST_F(DenseCudnn, causal_rows_equal_the_reference) {
   for (const auto& [n_heads, n_kv_heads, head_dim] :
        {std::tuple{4, 1, 128}, {4, 4, 128}, {16, 1, 64}}) {
     DenseSequence s(head_options(n_heads, n_kv_heads, head_dim), 700, stream());
+    clear_values(s);
     s.append(0, 700);
     const CudnnAttention& causal = plan(s);
     SALA_NEEDS(causal);
@@ -94,6 +101,7 @@ TEST_F(DenseCudnn, causal_rows_equal_the_reference) {
 
 TEST_F(DenseCudnn, a_later_key_moves_no_row_before_it) {
   DenseSequence s(head_options(4, 2, 128), 600, stream());
+  clear_values(s);
   const CudnnAttention& attention = plan(s);
   SALA_NEEDS(attention);
   const std::int64_t first = 300;
@@ -111,6 +119,7 @@ TEST_F(DenseCudnn, a_later_key_moves_no_row_before_it) {
 
 TEST_F(DenseCudnn, equals_the_own_kernel_on_a_long_chunk) {
   DenseSequence s(head_options(8, 2, 128), 12000, stream());
+  clear_values(s);
   s.append(0, 12000);
   const CudnnAttention& causal = plan(s);
   SALA_NEEDS(causal);

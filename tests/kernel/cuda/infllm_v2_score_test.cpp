@@ -7,6 +7,17 @@ namespace {
 
 class InfllmV2Score : public DeviceTest {
  protected:
+  /// Runs the test with every body that this GPU has.
+  template <typename Test>
+  void for_bodies(const Test& test) {
+    for (const bool hopper : {false, true}) {
+      if (hopper && !kernels::is_hopper(backend_->properties())) continue;
+      SCOPED_TRACE(hopper ? "Hopper" : "any GPU");
+      hopper_ = hopper;
+      test();
+    }
+  }
+
   /// Scores (n, n_kv_heads, stride) of the rows from `start` on. q: (n, q_dim).
   std::vector<float> scores(DeviceSequence& sequence, const std::vector<float>& q,
                             std::int64_t start, std::int64_t stride, bool exact_lse = false) {
@@ -20,7 +31,8 @@ class InfllmV2Score : public DeviceTest {
                                      .score_stride = stride,
                                      .start = start,
                                      .n_tokens = n,
-                                     .exact_lse = exact_lse},
+                                     .exact_lse = exact_lse,
+                                     .hopper = hopper_},
                                     stream()));
     sync();
     out.expect_guards_intact();
@@ -57,6 +69,9 @@ class InfllmV2Score : public DeviceTest {
   static std::int64_t stride_for(const kernels::Shape& shape, std::int64_t t) {
     return kernels::padded_scores(shape.candidates_end(t / kernels::kBlock));
   }
+
+ private:
+  bool hopper_ = false;
 };
 
 /// Compares rows that are at least `every` apart, and the padding behind them.
@@ -95,8 +110,10 @@ TEST_F(InfllmV2Score, equals_reference_for_every_group_and_head_dim) {
       sequence.append(0, 520);
       const std::vector<float> q = random_rows(520 - 391, sequence.shape.q_dim(), 5);
       const std::int64_t stride = stride_for(sequence.shape, 519);
-      const std::vector<float> got = scores(sequence, q, 391, stride);
-      expect_reference(sequence, q, 391, got, stride, kOneRounding);
+      for_bodies([&] {
+        const std::vector<float> got = scores(sequence, q, 391, stride);
+        expect_reference(sequence, q, 391, got, stride, kOneRounding);
+      });
     }
   }
 }
@@ -106,8 +123,10 @@ TEST_F(InfllmV2Score, equals_reference_with_the_exact_normaliser) {
   sequence.append(0, 460);
   const std::vector<float> q = random_rows(460 - 384, sequence.shape.q_dim(), 6);
   const std::int64_t stride = stride_for(sequence.shape, 459);
-  const std::vector<float> got = scores(sequence, q, 384, stride, true);
-  expect_reference(sequence, q, 384, got, stride, kOneRounding, true);
+  for_bodies([&] {
+    const std::vector<float> got = scores(sequence, q, 384, stride, true);
+    expect_reference(sequence, q, 384, got, stride, kOneRounding, true);
+  });
 }
 
 TEST_F(InfllmV2Score, equals_reference_at_the_sizes_of_the_model) {
@@ -118,8 +137,27 @@ TEST_F(InfllmV2Score, equals_reference_at_the_sizes_of_the_model) {
     sequence.append(0, end);
     const std::vector<float> q = random_rows(end - start, shape.q_dim(), 7);
     const std::int64_t stride = stride_for(shape, end - 1);
-    const std::vector<float> got = scores(sequence, q, start, stride);
-    expect_reference(sequence, q, start, got, stride, kOneRounding, false, 7);
+    for_bodies([&] {
+      const std::vector<float> got = scores(sequence, q, start, stride);
+      expect_reference(sequence, q, start, got, stride, kOneRounding, false, 7);
+    });
+  }
+}
+
+TEST_F(InfllmV2Score, equals_reference_when_tiles_of_shared_memory_are_used_again) {
+  for (const std::int64_t head_dim : {64, 128}) {
+    const kernels::Shape shape = small_shape(head_dim);
+    DeviceSequence sequence(shape, 16500, stream());
+    sequence.append(0, 16500);
+    const std::vector<float> q = random_rows(16500 - 16440, shape.q_dim(), 13);
+    const std::int64_t stride = stride_for(shape, 16499);
+    for_bodies([&] {
+      for (const bool exact : {false, true}) {
+        SCOPED_TRACE(exact);
+        const std::vector<float> got = scores(sequence, q, 16440, stride, exact);
+        expect_reference(sequence, q, 16440, got, stride, kOneRounding, exact, 5);
+      }
+    });
   }
 }
 
@@ -130,22 +168,24 @@ TEST_F(InfllmV2Score, rows_do_not_depend_on_the_cut_of_the_prompt) {
   const std::vector<float> q = random_rows(700 - 384, q_dim, 8);
   const std::int64_t stride = stride_for(sequence.shape, 699);
   const std::int64_t row = sequence.shape.n_kv_heads * stride;
-  const std::vector<float> whole = run_twice([&] { return scores(sequence, q, 384, stride); });
-  for (const auto& [begin, end] : {std::pair{384, 385}, {391, 450}, {447, 449}, {500, 640}}) {
-    const std::vector<float> part(q.begin() + (begin - 384) * q_dim,
-                                  q.begin() + (end - 384) * q_dim);
-    const std::vector<float> got = scores(sequence, part, begin, stride);
-    for (std::int64_t t = begin; t < end; ++t) {
-      for (std::int64_t head = 0; head < sequence.shape.n_kv_heads; ++head) {
-        const auto first = static_cast<std::ptrdiff_t>(head * stride);
-        const auto n = static_cast<std::ptrdiff_t>(stride_for(sequence.shape, t));
-        EXPECT_TRUE(std::equal(got.begin() + (t - begin) * row + first,
-                               got.begin() + (t - begin) * row + first + n,
-                               whole.begin() + (t - 384) * row + first))
-            << t;
+  for_bodies([&] {
+    const std::vector<float> whole = run_twice([&] { return scores(sequence, q, 384, stride); });
+    for (const auto& [begin, end] : {std::pair{384, 385}, {391, 450}, {447, 449}, {500, 640}}) {
+      const std::vector<float> part(q.begin() + (begin - 384) * q_dim,
+                                    q.begin() + (end - 384) * q_dim);
+      const std::vector<float> got = scores(sequence, part, begin, stride);
+      for (std::int64_t t = begin; t < end; ++t) {
+        for (std::int64_t head = 0; head < sequence.shape.n_kv_heads; ++head) {
+          const auto first = static_cast<std::ptrdiff_t>(head * stride);
+          const auto n = static_cast<std::ptrdiff_t>(stride_for(sequence.shape, t));
+          EXPECT_TRUE(std::equal(got.begin() + (t - begin) * row + first,
+                                 got.begin() + (t - begin) * row + first + n,
+                                 whole.begin() + (t - 384) * row + first))
+              << t;
+        }
       }
     }
-  }
+  });
 }
 
 TEST_F(InfllmV2Score, one_key_that_dwarfs_the_rest_stays_finite_and_ranks_first) {
@@ -157,9 +197,11 @@ TEST_F(InfllmV2Score, one_key_that_dwarfs_the_rest_stays_finite_and_ranks_first)
   sequence.append(0, 512);
   const std::vector<float> q = random_rows(64, sequence.shape.q_dim(), 9, 4.0F);
   const std::int64_t stride = stride_for(sequence.shape, 511);
-  const std::vector<float> got = scores(sequence, q, 448, stride);
-  expect_reference(sequence, q, 448, got, stride, 2e-2);
-  for (const float score : got) EXPECT_TRUE(std::isfinite(score));
+  for_bodies([&] {
+    const std::vector<float> got = scores(sequence, q, 448, stride);
+    expect_reference(sequence, q, 448, got, stride, 2e-2);
+    for (const float score : got) EXPECT_TRUE(std::isfinite(score));
+  });
 }
 
 TEST_F(InfllmV2Score, weights_above_every_finite_number_become_the_largest) {
@@ -177,8 +219,7 @@ TEST_F(InfllmV2Score, weights_above_every_finite_number_become_the_largest) {
   sequence.append(0, 512);
   const std::vector<float> q(static_cast<std::size_t>(shape.q_dim()), 4.0F);
   const std::int64_t stride = stride_for(shape, 448);
-  const std::vector<float> got = scores(sequence, q, 448, stride);
-  EXPECT_EQ(got[1], bf16_to_f32(0x7f7f));
+  for_bodies([&] { EXPECT_EQ(scores(sequence, q, 448, stride)[1], bf16_to_f32(0x7f7f)); });
   EXPECT_EQ(step_scores(sequence, q, 448, stride, 384)[1], bf16_to_f32(0x7f7f));
 }
 
@@ -188,14 +229,16 @@ TEST_F(InfllmV2Score, equal_keys_give_equal_scores) {
   sequence.append(0, 640);
   const std::vector<float> q = random_rows(640 - 384, sequence.shape.q_dim(), 10);
   const std::int64_t stride = stride_for(sequence.shape, 639);
-  const std::vector<float> got = scores(sequence, q, 384, stride);
-  for (std::int64_t r = 0; r < (640 - 384) * sequence.shape.n_kv_heads; ++r) {
-    const std::int64_t t = 384 + r / sequence.shape.n_kv_heads;
-    for (std::int64_t b = 1; b < sequence.shape.candidates_end(t / 64); ++b) {
-      ASSERT_EQ(got[static_cast<std::size_t>(r * stride + b)],
-                got[static_cast<std::size_t>(r * stride)]);
+  for_bodies([&] {
+    const std::vector<float> got = scores(sequence, q, 384, stride);
+    for (std::int64_t r = 0; r < (640 - 384) * sequence.shape.n_kv_heads; ++r) {
+      const std::int64_t t = 384 + r / sequence.shape.n_kv_heads;
+      for (std::int64_t b = 1; b < sequence.shape.candidates_end(t / 64); ++b) {
+        ASSERT_EQ(got[static_cast<std::size_t>(r * stride + b)],
+                  got[static_cast<std::size_t>(r * stride)]);
+      }
     }
-  }
+  });
 }
 
 TEST_F(InfllmV2Score, heads_far_apart_keep_their_shares) {
@@ -207,8 +250,10 @@ TEST_F(InfllmV2Score, heads_far_apart_keep_their_shares) {
     for (std::size_t c = 0; c < 64; ++c) q[i + c] *= 64.0F;  // the first head of each pair
   }
   const std::int64_t stride = stride_for(shape, 449);
-  const std::vector<float> got = scores(sequence, q, 384, stride);
-  expect_reference(sequence, q, 384, got, stride, 2e-2);
+  for_bodies([&] {
+    const std::vector<float> got = scores(sequence, q, 384, stride);
+    expect_reference(sequence, q, 384, got, stride, 2e-2);
+  });
 }
 
 TEST_F(InfllmV2Score, a_step_scores_like_a_prompt) {

@@ -2,65 +2,161 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/attention/infllm_v2/cuda/attend.h"
 
-#include "engine/attention/infllm_v2/cuda/attend_row.h"
 #include "engine/attention/infllm_v2/cuda/attend_tile.cuh"
+#include "engine/backend/cuda/device/mbarrier.cuh"
+#include "engine/backend/cuda/device/register_share.cuh"
 
 namespace sala::cuda::infllm_v2 {
 
 namespace {
 
-constexpr int kThreads = 32 * kAttendTile;
+// A warp attends from one token. Four more copy: the first two keys, the others values.
+constexpr int kCopyThreads = 64;
+constexpr int kThreads = 32 * kAttendTile + 2 * kCopyThreads;
+// 65536 registers, for two warpgroups that attend and one that copies.
+constexpr int kAttendRegisters = 232;
+constexpr int kCopyRegisters = 40;
 
 template <int kDim>
-__global__ void __launch_bounds__(kThreads, 1) attend_kernel(const AttendParams p) {
-  extern __shared__ __align__(256) unsigned char raw[];
-  auto& memory = *reinterpret_cast<AttendMemory<kDim>*>(raw);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const std::int64_t head = blockIdx.y;
-  const std::int64_t first = (p.start / kAttendTile + blockIdx.x) * kAttendTile;
-  const std::int64_t end = p.start + p.n_tokens;
-  const std::int64_t last = first + kAttendTile < end ? first + kAttendTile - 1 : end - 1;
-  const auto off = static_cast<int>(first / kBlock);
-  const bool ranked = last >= p.ranked_begin;
+constexpr int kBlockElements = kBlock * kDim;
 
-  int n_entries = off + 1;
-  if (ranked) {
-    n_entries = make_list<kAttendTile, kThreads>(memory.list, off, [&](int i, int word) {
-      const std::int64_t t = first + i;
-      return t < p.start || t > last ? 0U : row_mask(p, head, t, t - p.start, off, word);
-    });
-    // Lists that most rows would only wait for are better done row by row.
-    const bool alone = n_entries > 3 * p.shape.n_selected() || n_entries > kListEntries;
-    if (threadIdx.x == 0) p.alone[head * gridDim.x + blockIdx.x] = alone ? 1 : 0;
-    if (alone) return;
-  } else if (p.alone != nullptr && threadIdx.x == 0) {
-    p.alone[head * gridDim.x + blockIdx.x] = 0;
+/// The tokens of a CTA: [first, first + kAttendTile) as far as they exist, all in block `off`.
+struct Tile {
+  std::int64_t head;
+  std::int64_t first;
+  std::int64_t end;  // of the call
+  int off;
+
+  explicit __device__ Tile(const AttendParams& p)
+      : head(blockIdx.y),
+        first((p.start / kAttendTile + blockIdx.x) * kAttendTile),
+        end(p.start + p.n_tokens),
+        off(static_cast<int>(first / kBlock)) {}
+};
+
+/// How those who copy blocks and those who read them meet: every block passes through the next of
+/// the stages, which are used over and over.
+struct Ring {
+  std::uint64_t keys_there[kMostStages];
+  std::uint64_t values_there[kMostStages];
+  std::uint64_t all_done[kMostStages];
+  std::uint32_t entries[kMostStages];  // behind keys_there; without members: the end
+
+  __device__ void init() {
+    for (int i = 0; i < kMostStages; ++i) {
+      mbarrier_init(&keys_there[i], kCopyThreads + 1);  // every copying thread, and the entry
+      mbarrier_init(&values_there[i], kCopyThreads);
+      mbarrier_init(&all_done[i], kAttendTile);
+    }
   }
+};
+static_assert(sizeof(Ring) <= kRingBytes);
 
-  const std::int64_t t = first + warp;
-  const bool present = t >= p.start && t < end;
+/// A stage and the parity of its present use.
+struct RingPlace {
+  int stage = 0;
+  std::uint32_t parity = 0;
+
+  __device__ __forceinline__ void advance(int n_stages) {
+    if (++stage == n_stages) {
+      stage = 0;
+      parity ^= 1U;
+    }
+  }
+};
+
+/// Calls visit(block, members) for all blocks that any token of the tile reads, from the tile's own
+/// downwards, since near keys tend to hold the maximum. All lanes of a warp get the same.
+template <typename Visit>
+__device__ __forceinline__ void for_blocks(const AttendParams& p, const Tile& tile,
+                                           const Visit& visit) {
+  constexpr int kWords = 32 / kAttendTile;  // that the lanes hold at a time, lower ones later
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const std::int64_t t = tile.first + lane % kAttendTile;
+  const bool present = t >= p.start && t < tile.end;
+  const auto mask_at = [&](int word) {
+    return present && word >= 0 ? row_mask(p, tile.head, t, t - p.start, tile.off, word) : 0U;
+  };
+  const int behind = lane / kAttendTile;
+  const int last = tile.off / 32;
+  std::uint32_t next = mask_at(last - behind);
+  for (int first = last; first >= 0; first -= kWords) {
+    const std::uint32_t mask = next;
+    next = mask_at(first - kWords - behind);  // read while the blocks before it are copied
+    for (int i = 0; i < kWords; ++i) {
+      std::uint32_t blocks = __reduce_or_sync(kWarp, behind == i ? mask : 0U);
+      while (blocks != 0) {
+        const int bit = 31 - __clz(static_cast<int>(blocks));
+        blocks ^= 1U << bit;
+        const std::uint32_t readers = __ballot_sync(kWarp, (mask >> bit & 1U) != 0);
+        visit((first - i) * 32 + bit, readers >> (i * kAttendTile) & ((1U << kAttendTile) - 1));
+      }
+    }
+  }
+}
+
+/// What a pair of copying warps does: keys, or values. Copies and ldmatrix see shared memory alike,
+/// so that the barriers order them without a fence.
+template <int kDim, bool kKeys>
+__device__ __forceinline__ void copy_blocks(Ring& ring, __nv_bfloat16* stages, int n_stages,
+                                            const AttendParams& p, const Tile& tile) {
+  const bool leads = threadIdx.x % kCopyThreads == 0;
+  const __nv_bfloat16* rows = (kKeys ? p.cache.k : p.cache.v) + tile.head * p.cache.capacity * kDim;
+  std::uint64_t* there = kKeys ? ring.keys_there : ring.values_there;
+  __nv_bfloat16* tiles = stages + (kKeys ? 0 : kBlockElements<kDim>);
+  RingPlace at;
+  const auto announce = [&](std::uint32_t entry) {
+    if (kKeys && leads) {
+      ring.entries[at.stage] = entry;
+      mbarrier_arrive(&there[at.stage]);
+    }
+    mbarrier_arrive_after_copies(&there[at.stage]);
+  };
+  for_blocks(p, tile, [&](int block, std::uint32_t members) {
+    mbarrier_wait(&ring.all_done[at.stage], at.parity ^ 1U);
+    load_tile<kDim, kBlock, kCopyThreads>(tiles + at.stage * 2 * kBlockElements<kDim>, rows,
+                                          block * kBlock, static_cast<int>(tile.end));
+    announce(list_entry(static_cast<std::uint32_t>(block), members));
+    at.advance(n_stages);
+  });
+  if (kKeys) {
+    mbarrier_wait(&ring.all_done[at.stage], at.parity ^ 1U);
+    announce(list_entry(0, 0));
+  }
+}
+
+/// What the warp of a token does. It waits for the keys of every block, so that it never falls out
+/// of step with the parities, and passes over those that its token does not read.
+template <int kDim>
+__device__ __forceinline__ void attend(Ring& ring, const __nv_bfloat16* stages, int n_stages,
+                                       const AttendParams& p, const Tile& tile, int warp) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const std::int64_t t = tile.first + warp;
+  const bool present = t >= p.start && t < tile.end;
   const std::int64_t offset =
-      (present ? t - p.start : 0) * p.shape.q_dim() + head * p.shape.group * kDim;
+      (present ? t - p.start : 0) * p.shape.q_dim() + tile.head * p.shape.group * kDim;
   const int n_rows = present ? static_cast<int>(p.shape.group) : 0;
   std::uint32_t q[kDim / 16][4];
   load_query<kDim>(q, p.q + offset, n_rows);
 
   Softmax<kDim> softmax;
   const float factor = p.shape.scale * kLog2e;
-  const auto n_local = static_cast<int>(p.shape.local_blocks + 1);
-  const auto entry = [&](int i) {
-    return ranked ? memory.list[list_order(i, n_entries, n_local)]
-                  : list_entry(static_cast<std::uint32_t>(off - i), 0xffU);
-  };
-  for_blocks<kDim, kThreads>(
-      memory, p, head, end, 0, n_entries, entry,
-      [&](const __nv_bfloat16* keys, const __nv_bfloat16* values, std::uint32_t chosen) {
-        if (!present || (entry_members(chosen) >> warp & 1U) == 0) return;
-        const auto block = static_cast<int>(entry_block(chosen));
-        const int n_visible = block == off ? static_cast<int>(t % kBlock) + 1 : kBlock;
-        softmax.template add<kBlock>(q, keys, values, 0, n_visible, factor);
-      });
+  for (RingPlace at;; at.advance(n_stages)) {
+    mbarrier_wait(&ring.keys_there[at.stage], at.parity);
+    const std::uint32_t entry = ring.entries[at.stage];
+    if (entry_members(entry) == 0) break;
+    if ((entry_members(entry) >> warp & 1U) != 0) {
+      const __nv_bfloat16* keys = stages + at.stage * 2 * kBlockElements<kDim>;
+      const bool own = static_cast<int>(entry_block(entry)) == tile.off;
+      const int n_visible = own ? static_cast<int>(t % kBlock) + 1 : kBlock;
+      float weights[kBlock / 8][4];
+      softmax.weigh(q, keys, 0, n_visible, factor, weights);
+      mbarrier_wait(&ring.values_there[at.stage], at.parity);
+      softmax.add(weights, keys + kBlockElements<kDim>, 0);
+    }
+    __syncwarp();
+    if (lane == 0) mbarrier_arrive(&ring.all_done[at.stage]);
+  }
 
   softmax.finish();
 #pragma unroll
@@ -79,14 +175,45 @@ __global__ void __launch_bounds__(kThreads, 1) attend_kernel(const AttendParams 
 }
 
 template <int kDim>
+__global__ void __launch_bounds__(kThreads, 1)
+    attend_kernel(const AttendParams p, const int n_stages) {
+  extern __shared__ __align__(256) unsigned char raw[];
+  __shared__ Ring ring;
+  auto* stages = reinterpret_cast<__nv_bfloat16*>(raw);
+  const Tile tile(p);
+  // The shuffle tells the compiler that it is the same in a warp.
+  const int warp = __shfl_sync(kWarp, static_cast<int>(threadIdx.x) / 32, 0);
+  if (threadIdx.x == 0) ring.init();
+  __syncthreads();
+  if (warp < kAttendTile) {
+    take_registers<kAttendRegisters>();
+    attend<kDim>(ring, stages, n_stages, p, tile, warp);
+  } else {
+    keep_registers<kCopyRegisters>();
+    if (warp < kAttendTile + kCopyThreads / 32) {
+      copy_blocks<kDim, true>(ring, stages, n_stages, p, tile);
+    } else {
+      copy_blocks<kDim, false>(ring, stages, n_stages, p, tile);
+    }
+  }
+}
+
+template <int kDim>
 cudaError_t launch(const AttendParams& p, cudaStream_t stream) {
-  constexpr int kBytes = sizeof(AttendMemory<kDim>);
-  const cudaError_t error = cudaFuncSetAttribute(
-      attend_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  int device = 0;
+  int shared_bytes = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error != cudaSuccess) return error;
+  error = cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error != cudaSuccess) return error;
+  const auto stages = static_cast<int>(n_stages(shared_bytes, kDim));
+  const auto bytes = static_cast<int>(stages * stage_bytes(kDim));
+  error =
+      cudaFuncSetAttribute(attend_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   if (error != cudaSuccess) return error;
   const dim3 grid(static_cast<unsigned>(attend_tiles(p.start, p.n_tokens)),
                   static_cast<unsigned>(p.shape.n_kv_heads));
-  attend_kernel<kDim><<<grid, kThreads, kBytes, stream>>>(p);
+  attend_kernel<kDim><<<grid, kThreads, static_cast<std::size_t>(bytes), stream>>>(p, stages);
   return cudaGetLastError();
 }
 
@@ -94,13 +221,10 @@ cudaError_t launch(const AttendParams& p, cudaStream_t stream) {
 
 cudaError_t launch_attend(const AttendParams& p, cudaStream_t stream) {
   const bool ranked = p.start + p.n_tokens > p.ranked_begin;
-  if (p.shape.group > kRows || (p.shape.head_dim != 64 && p.shape.head_dim != 128) ||
-      (ranked &&
-       (p.shape.n_selected() > kListEntries || p.masks == nullptr || p.alone == nullptr))) {
-    return cudaErrorInvalidValue;
-  }
-  const cudaError_t error = p.shape.head_dim == 64 ? launch<64>(p, stream) : launch<128>(p, stream);
-  return error == cudaSuccess && ranked ? launch_attend_alone(p, stream) : error;
+  if (p.shape.group > kRows || (ranked && p.masks == nullptr)) return cudaErrorInvalidValue;
+  if (p.shape.head_dim == 64) return launch<64>(p, stream);
+  if (p.shape.head_dim == 128) return launch<128>(p, stream);
+  return cudaErrorInvalidValue;
 }
 
 Cost attend_cost(const AttendParams& p) {

@@ -21,9 +21,6 @@ struct AttendParams {
   std::int64_t start = 0;
   std::int64_t n_tokens = 0;
   std::int64_t ranked_begin = kNever;
-  /// (n_kv_heads, attend_tiles()): set where the rows of a tile differ so much that they are done
-  /// one by one. Only needed when some rows are ranked.
-  std::int32_t* alone = nullptr;
 };
 
 /// Tiles of kAttendTile tokens, at multiples of it counted from token 0.
@@ -31,9 +28,8 @@ constexpr std::int64_t attend_tiles(std::int64_t start, std::int64_t n_tokens) {
   return (start + n_tokens - 1) / kAttendTile - start / kAttendTile + 1;
 }
 
-/// One launch over tiles whose rows share a list of blocks; when rows are ranked, a second one over
-/// the rows of the tiles that were left alone. Cuts of a prompt at multiples of kAttendTile leave
-/// every bit as it is.
+/// A row's bits do not depend on which others are in the call. Blocks that several rows of a tile
+/// read are copied once.
 cudaError_t launch_attend(const AttendParams& params, cudaStream_t stream);
 Cost attend_cost(const AttendParams& params);
 

@@ -1,7 +1,6 @@
-// Attention of one row: warps take 16 keys each of a block, and CTAs may share the row's list.
+// Attention of one row: warps take 16 keys each of a block, and CTAs share the row's list.
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/attention/infllm_v2/cuda/attend_row.h"
-
+#include "engine/attention/infllm_v2/cuda/attend.h"
 #include "engine/attention/infllm_v2/cuda/attend_tile.cuh"
 
 namespace sala::cuda::infllm_v2 {
@@ -11,6 +10,16 @@ namespace {
 constexpr int kWarps = 4;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kWarpKeys = kBlock / kWarps;
+constexpr int kStages = 3;  // blocks of keys and values in flight
+
+/// Shared memory of a CTA.
+template <int kDim>
+struct AttendMemory {
+  __nv_bfloat16 stages[kStages][2][kBlock * kDim];  // keys, values
+  std::uint32_t list[kListEntries];
+};
+static_assert(sizeof(AttendMemory<128>) <= 99 * 1024 - 256,
+              "fits GPUs with 99 KB a CTA, with what make_list() needs");
 
 /// What the warps of a CTA leave for its rows; reuses the stages.
 template <int kDim>
@@ -37,37 +46,80 @@ __device__ __forceinline__ std::int64_t n_blocks(const AttendParams& p, std::int
   return t < p.ranked_begin ? t / kBlock + 1 : p.shape.n_selected();
 }
 
-/// Attends from the row at t, `row` of the call, to entries [begin, end) of its list and leaves the
-/// warps' results in shared memory, behind a barrier.
+/// Writes the blocks of a mask of 0 ... off, ascending; those beyond kListEntries are left out.
+/// Ends with a barrier.
+template <typename Mask>
+__device__ __forceinline__ void make_list(std::uint32_t* list, std::int64_t off, const Mask& mask) {
+  __shared__ int warps[2][kWarps];
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const auto n_words = static_cast<int>(mask_words(off));
+  int n = 0;
+  for (int first = 0, round = 0; first < n_words; first += kThreads, round ^= 1) {
+    const int word = first + static_cast<int>(threadIdx.x);
+    std::uint32_t blocks = word < n_words ? mask(word) : 0U;
+    const int mine = __popc(blocks);
+    int inclusive = mine;
+#pragma unroll
+    for (int step = 1; step < 32; step *= 2) {
+      const int before = __shfl_up_sync(kWarp, inclusive, step);
+      if (lane >= step) inclusive += before;
+    }
+    if (lane == 31) warps[round][warp] = inclusive;
+    __syncthreads();  // two rounds use two arrays: one barrier a round is enough
+    int at = n + inclusive - mine;
+#pragma unroll
+    for (int i = 0; i < kWarps; ++i) {
+      if (i < warp) at += warps[round][i];
+      n += warps[round][i];
+    }
+    for (; blocks != 0 && at < kListEntries; blocks &= blocks - 1, ++at) {
+      list[at] = static_cast<std::uint32_t>(word * 32 + __ffs(static_cast<int>(blocks)) - 1);
+    }
+  }
+  __syncthreads();
+}
+
+/// Attends from the row at t to entries [begin, end) of its list and leaves the warps' results in
+/// shared memory, behind a barrier.
 template <int kDim>
 __device__ __forceinline__ const WarpResults<kDim>& attend(AttendMemory<kDim>& memory,
                                                            const AttendParams& p, std::int64_t head,
-                                                           std::int64_t t, std::int64_t row,
-                                                           int begin, int end) {
+                                                           std::int64_t t, int begin, int end) {
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const auto off = static_cast<int>(t / kBlock);
   const bool ranked = t >= p.ranked_begin;
   if (ranked) {
-    make_list<1, kThreads>(memory.list, off,
-                           [&](int, int word) { return row_mask(p, head, t, row, off, word); });
+    make_list(memory.list, off, [&](int word) { return row_mask(p, head, t, 0, off, word); });
   }
+  const auto block = [&](int i) { return ranked ? static_cast<int>(memory.list[i]) : i; };
+  const std::int64_t base = head * p.cache.capacity * kDim;
+  const auto load = [&](int i) {
+    if (i < end) {
+      auto& [keys, values] = memory.stages[(i - begin) % kStages];
+      const int first = block(i) * kBlock;
+      load_tile<kDim, kBlock, kThreads>(keys, p.cache.k + base, first, static_cast<int>(t + 1));
+      load_tile<kDim, kBlock, kThreads>(values, p.cache.v + base, first, static_cast<int>(t + 1));
+    }
+    cp_async_commit();
+  };
+  for (int i = begin; i < begin + kStages - 1; ++i) load(i);
+
   std::uint32_t q[kDim / 16][4];
-  load_query<kDim>(q, p.q + row * p.shape.q_dim() + head * p.shape.group * kDim,
-                   static_cast<int>(p.shape.group));
+  load_query<kDim>(q, p.q + head * p.shape.group * kDim, static_cast<int>(p.shape.group));
   Softmax<kDim> softmax;
   const float factor = p.shape.scale * kLog2e;
-  const auto entry = [&](int i) {
-    return ranked ? memory.list[list_order(i, p.shape.n_selected(), p.shape.local_blocks + 1)]
-                  : list_entry(static_cast<std::uint32_t>(off - i), 1);
-  };
-  for_blocks<kDim, kThreads>(
-      memory, p, head, t + 1, begin, end, entry,
-      [&](const __nv_bfloat16* keys, const __nv_bfloat16* values, std::uint32_t chosen) {
-        const auto block = static_cast<int>(entry_block(chosen));
-        const int n_visible = block == off ? static_cast<int>(t % kBlock) + 1 : kBlock;
-        softmax.template add<kWarpKeys>(q, keys, values, warp * kWarpKeys, n_visible, factor);
-      });
+  for (int i = begin; i < end; ++i) {
+    cp_async_wait<kStages - 2>();
+    __syncthreads();
+    load(i + kStages - 1);  // into the stage that everyone left before the barrier
+    const auto& [keys, values] = memory.stages[(i - begin) % kStages];
+    const int n_visible = block(i) == off ? static_cast<int>(t % kBlock) + 1 : kBlock;
+    float weights[kWarpKeys / 8][4];
+    softmax.weigh(q, keys, warp * kWarpKeys, n_visible, factor, weights);
+    softmax.add(weights, values, warp * kWarpKeys);
+  }
   softmax.finish();
 
   __syncthreads();  // the stages are free
@@ -107,23 +159,6 @@ __device__ __forceinline__ Merged merge(const WarpResults<kDim>& results, int ro
 }
 
 template <int kDim>
-__global__ void __launch_bounds__(kThreads) alone_kernel(const AttendParams p) {
-  extern __shared__ __align__(256) unsigned char raw[];
-  const std::int64_t row = blockIdx.x;
-  const std::int64_t head = blockIdx.y;
-  const std::int64_t t = p.start + row;
-  const std::int64_t tile = t / kAttendTile - p.start / kAttendTile;
-  if (p.alone[head * attend_tiles(p.start, p.n_tokens) + tile] == 0) return;
-  const WarpResults<kDim>& results = attend(*reinterpret_cast<AttendMemory<kDim>*>(raw), p, head, t,
-                                            row, 0, static_cast<int>(n_blocks(p, t)));
-  __nv_bfloat16* out = p.out + row * p.shape.q_dim() + head * p.shape.group * kDim;
-  for (int i = static_cast<int>(threadIdx.x); i < p.shape.group * kDim; i += kThreads) {
-    const Merged merged = merge<kDim>(results, i / kDim, i % kDim);
-    out[i] = __float2bfloat16_rn(merged.out / merged.sum);
-  }
-}
-
-template <int kDim>
 __global__ void __launch_bounds__(kThreads) slice_kernel(const AttendStepParams p) {
   extern __shared__ __align__(256) unsigned char raw[];
   const std::int64_t t = *p.position;
@@ -133,8 +168,8 @@ __global__ void __launch_bounds__(kThreads) slice_kernel(const AttendStepParams 
   const std::int64_t end = begin + slices(n).size < n ? begin + slices(n).size : n;
   const std::int64_t head = blockIdx.y;
   const WarpResults<kDim>& results =
-      attend(*reinterpret_cast<AttendMemory<kDim>*>(raw), p.row, head, t, 0,
-             static_cast<int>(begin), static_cast<int>(end));
+      attend(*reinterpret_cast<AttendMemory<kDim>*>(raw), p.row, head, t, static_cast<int>(begin),
+             static_cast<int>(end));
   for (int i = static_cast<int>(threadIdx.x); i < p.row.shape.group * kDim; i += kThreads) {
     const Merged merged = merge<kDim>(results, i / kDim, i % kDim);
     float* to = partial(p, head, blockIdx.x, i / kDim);
@@ -167,17 +202,6 @@ __global__ void __launch_bounds__(kDim) combine_kernel(const AttendStepParams p)
 }
 
 template <int kDim>
-cudaError_t launch_alone(const AttendParams& p, cudaStream_t stream) {
-  constexpr int kBytes = sizeof(AttendMemory<kDim>);
-  const cudaError_t error =
-      cudaFuncSetAttribute(alone_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error != cudaSuccess) return error;
-  const dim3 grid(static_cast<unsigned>(p.n_tokens), static_cast<unsigned>(p.shape.n_kv_heads));
-  alone_kernel<kDim><<<grid, kThreads, kBytes, stream>>>(p);
-  return cudaGetLastError();
-}
-
-template <int kDim>
 cudaError_t launch_step(const AttendStepParams& p, cudaStream_t stream) {
   constexpr int kBytes = sizeof(AttendMemory<kDim>);
   const cudaError_t error =
@@ -191,10 +215,6 @@ cudaError_t launch_step(const AttendStepParams& p, cudaStream_t stream) {
 }
 
 }  // namespace
-
-cudaError_t launch_attend_alone(const AttendParams& p, cudaStream_t stream) {
-  return p.shape.head_dim == 64 ? launch_alone<64>(p, stream) : launch_alone<128>(p, stream);
-}
 
 cudaError_t launch_attend_step(const AttendStepParams& p, cudaStream_t stream) {
   const bool may_rank = p.row.ranked_begin < p.row.cache.capacity;

@@ -1,4 +1,4 @@
-// Parts of attention over blocks: lists made of masks, tiles of keys and values, running softmax.
+// Parts of attention over blocks: which ones a row reads, and a running softmax.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -8,101 +8,12 @@
 
 namespace sala::cuda::infllm_v2 {
 
-constexpr int kStages = 3;  // blocks of keys and values in flight
-
-template <int kDim>
-constexpr int kBlockElements = kBlock * kDim;
-
-/// Shared memory of a CTA.
-template <int kDim>
-struct AttendMemory {
-  __nv_bfloat16 stages[kStages][2][kBlockElements<kDim>];  // keys, values
-  std::uint32_t list[kListEntries];
-};
-static_assert(sizeof(AttendMemory<128>) <= 99 * 1024 - 256,
-              "fits GPUs with 99 KB a CTA, with what make_list() needs");
-
 /// Mask of blocks 32 * word on that the row at t, in block off, reads.
 __device__ __forceinline__ std::uint32_t row_mask(const AttendParams& p, std::int64_t head,
                                                   std::int64_t t, std::int64_t row,
                                                   std::int64_t off, std::int64_t word) {
   if (t < p.ranked_begin) return bits_between(word, 0, off + 1);
   return p.masks[(row * p.shape.n_kv_heads + head) * p.mask_stride + word];
-}
-
-/// Writes the blocks that any of kMembers masks has, ascending, with the members that have them,
-/// and returns their number; entries beyond kListEntries are counted but not written.
-/// mask(member, word) is read for the words of blocks 0 ... off. Ends with a barrier.
-template <int kMembers, int kThreads, typename Mask>
-__device__ __forceinline__ int make_list(std::uint32_t* list, std::int64_t off, const Mask& mask) {
-  __shared__ int warps[2][kThreads / 32];
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const auto n_words = static_cast<int>(mask_words(off));
-  int n = 0;
-  for (int first = 0, round = 0; first < n_words; first += kThreads, round ^= 1) {
-    const int word = first + static_cast<int>(threadIdx.x);
-    std::uint32_t members[kMembers];
-    std::uint32_t any = 0;
-#pragma unroll
-    for (int i = 0; i < kMembers; ++i) {
-      members[i] = word < n_words ? mask(i, word) : 0U;
-      any |= members[i];
-    }
-    const int mine = __popc(any);
-    int inclusive = mine;
-#pragma unroll
-    for (int step = 1; step < 32; step *= 2) {
-      const int before = __shfl_up_sync(kWarp, inclusive, step);
-      if (lane >= step) inclusive += before;
-    }
-    if (lane == 31) warps[round][warp] = inclusive;
-    __syncthreads();  // two rounds use two arrays: one barrier a round is enough
-    int at = n + inclusive - mine;
-#pragma unroll
-    for (int i = 0; i < kThreads / 32; ++i) {
-      if (i < warp) at += warps[round][i];
-      n += warps[round][i];
-    }
-    for (; any != 0; any &= any - 1, ++at) {
-      const int bit = __ffs(static_cast<int>(any)) - 1;
-      std::uint32_t have = 0;
-#pragma unroll
-      for (int i = 0; i < kMembers; ++i) have |= (members[i] >> bit & 1U) << i;
-      if (at < kListEntries) {
-        list[at] = list_entry(static_cast<std::uint32_t>(word * 32 + bit), have);
-      }
-    }
-  }
-  __syncthreads();
-  return n;
-}
-
-/// Runs step(keys, values, entry) for entries [begin, end) of a list, whose blocks are copied into
-/// shared memory ahead of it. entry(i): the i-th; n_tokens: rows of the cache that exist.
-template <int kDim, int kThreads, typename Entry, typename Step>
-__device__ __forceinline__ void for_blocks(AttendMemory<kDim>& memory, const AttendParams& p,
-                                           std::int64_t head, std::int64_t n_tokens, int begin,
-                                           int end, const Entry& entry, const Step& step) {
-  const std::int64_t base = head * p.cache.capacity * kDim;
-  const auto load = [&](int i) {
-    if (i < end) {
-      auto& [keys, values] = memory.stages[(i - begin) % kStages];
-      const auto first = static_cast<int>(entry_block(entry(i))) * kBlock;
-      load_tile<kDim, kBlock, kThreads>(keys, p.cache.k + base, first, static_cast<int>(n_tokens));
-      load_tile<kDim, kBlock, kThreads>(values, p.cache.v + base, first,
-                                        static_cast<int>(n_tokens));
-    }
-    cp_async_commit();
-  };
-  for (int i = begin; i < begin + kStages - 1; ++i) load(i);
-  for (int i = begin; i < end; ++i) {
-    cp_async_wait<kStages - 2>();
-    __syncthreads();
-    load(i + kStages - 1);  // into the stage that everyone left before the barrier
-    const auto& [keys, values] = memory.stages[(i - begin) % kStages];
-    step(keys, values, entry(i));
-  }
 }
 
 /// Running softmax of a warp's 16 rows: a lane holds two of them, kDim / 8 pairs of columns each.
@@ -112,25 +23,31 @@ struct Softmax {
   float sum[2] = {0.0F, 0.0F};  // of this lane's columns
   float out[kDim / 8][4] = {};
 
-  /// Adds keys [first, first + kKeys) of a tile. Keys from n_visible on are hidden. factor: of
-  /// scores, log2(e) included.
-  template <int kKeys>
-  __device__ __forceinline__ void add(const std::uint32_t (&q)[kDim / 16][4],
-                                      const __nv_bfloat16* keys, const __nv_bfloat16* values,
-                                      int first, int n_visible, float factor) {
-    float scores[kKeys / 8][4];
-    multiply(q, keys, first, scores);
-    if (first + kKeys > n_visible) hide(first, n_visible, scores);
-    rescale(scores, factor);
+  /// Turns keys [first, first + kKeys) of a tile into weights against the new maximum and brings
+  /// sums and outputs up to it. Keys from n_visible on are hidden. factor: of scores, log2(e)
+  /// included.
+  template <int kColumns>
+  __device__ __forceinline__ void weigh(const std::uint32_t (&q)[kDim / 16][4],
+                                        const __nv_bfloat16* keys, int first, int n_visible,
+                                        float factor, float (&weights)[kColumns][4]) {
+    multiply(q, keys, first, weights);
+    if (first + 8 * kColumns > n_visible) hide(first, n_visible, weights);
+    rescale(weights, factor);
+  }
+
+  /// Adds the values of the keys that were weighed last.
+  template <int kColumns>
+  __device__ __forceinline__ void add(const float (&weights)[kColumns][4],
+                                      const __nv_bfloat16* values, int first) {
     const Element from = b_address_transposed(static_cast<int>(threadIdx.x) % 32);
     const std::uint32_t lane_values =
         shared_address(values + swizzled<kDim>(first + from.row, from.col));
 #pragma unroll
-    for (int k = 0; k < kKeys / 16; ++k) {
-      const std::uint32_t a[4] = {pack_bf16(scores[2 * k][0], scores[2 * k][1]),
-                                  pack_bf16(scores[2 * k][2], scores[2 * k][3]),
-                                  pack_bf16(scores[2 * k + 1][0], scores[2 * k + 1][1]),
-                                  pack_bf16(scores[2 * k + 1][2], scores[2 * k + 1][3])};
+    for (int k = 0; k < kColumns / 2; ++k) {
+      const std::uint32_t a[4] = {pack_bf16(weights[2 * k][0], weights[2 * k][1]),
+                                  pack_bf16(weights[2 * k][2], weights[2 * k][3]),
+                                  pack_bf16(weights[2 * k + 1][0], weights[2 * k + 1][1]),
+                                  pack_bf16(weights[2 * k + 1][2], weights[2 * k + 1][3])};
 #pragma unroll
       for (int column = 0; column < kDim / 8; column += 2) {
         std::uint32_t b[4];
@@ -180,7 +97,6 @@ struct Softmax {
     }
   }
 
-  /// Turns scores into weights against the new maximum and brings sums and outputs up to it.
   template <int kColumns>
   __device__ __forceinline__ void rescale(float (&scores)[kColumns][4], float factor) {
     float fade[2];

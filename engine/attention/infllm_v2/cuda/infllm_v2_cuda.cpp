@@ -133,6 +133,7 @@ class InfllmV2Cuda final : public AttentionLayer {
                config_.init_blocks,
                config_.local_blocks,
                config_.topk},
+        hopper_(kernels::is_hopper(backend_.properties())),
         projections_(config_.heads, spec, weights) {}
 
   std::vector<CategoryBytes> state_bytes(std::int64_t max_tokens) const override {
@@ -235,11 +236,10 @@ class InfllmV2Cuda final : public AttentionLayer {
   std::int64_t rows_scratch_bytes(std::int64_t max_chunk, std::int64_t max_tokens) const {
     if (!may_rank(max_tokens)) return 0;
     const std::int64_t masks = max_chunk * shape_.n_kv_heads * mask_stride(max_tokens) * 4;
-    const std::int64_t alone = shape_.n_kv_heads * (max_chunk / kernels::kAttendTile + 2) * 4;
     const std::int64_t row = shape_.n_kv_heads * score_stride(max_tokens);
     const std::int64_t scores =
         std::min(max_chunk * row, std::max(kMostScores, kernels::kScoreTile * row)) * 2;
-    return masks + alone + scores + 3 * kAlign;
+    return masks + scores + 2 * kAlign;
   }
   std::int64_t step_scratch_bytes(std::int64_t max_tokens) const {
     const std::int64_t partials = kernels::attend_step_workspace_bytes(shape_) + kAlign;
@@ -260,8 +260,6 @@ class InfllmV2Cuda final : public AttentionLayer {
     if (end > ranked) {
       attend.mask_stride = mask_stride(end);
       auto* masks = take<std::uint32_t>(context, q.rows * shape_.n_kv_heads * attend.mask_stride);
-      attend.alone =
-          take<std::int32_t>(context, shape_.n_kv_heads * kernels::attend_tiles(start, q.rows));
       attend.masks = masks;
       choose(attend, masks, std::max(start, ranked), end, context);
     }
@@ -289,7 +287,8 @@ class InfllmV2Cuda final : public AttentionLayer {
                                        .score_stride = stride,
                                        .start = low,
                                        .n_tokens = high - low,
-                                       .exact_lse = config_.exact_lse};
+                                       .exact_lse = config_.exact_lse,
+                                       .hopper = hopper_};
       {
         const Span span(context.trace, "score", kernels::score_cost(score).flops);
         SALA_CUDA(kernels::launch_score(score, backend_.stream()));
@@ -392,7 +391,8 @@ class InfllmV2Cuda final : public AttentionLayer {
       sum.visible += shape_.n_kv_heads * visible;
       sum.read += shape_.n_kv_heads * (t < ranked ? visible : shape_.n_selected());
     }
-    const char* kernel = n_tokens == 1 ? "infllm_v2_step_cuda" : "infllm_v2_tiles_cuda";
+    const char* tiles = hopper_ ? "infllm_v2_tiles_hopper" : "infllm_v2_tiles_cuda";
+    const char* kernel = n_tokens == 1 ? "infllm_v2_step_cuda" : tiles;
     const auto add = [&](const char* path, const Sum& sum) {
       if (sum.rows == 0) return;
       context.route.add(context.layer, context.trace.phase(), path, kernel, sum.read, sum.visible);
@@ -405,6 +405,7 @@ class InfllmV2Cuda final : public AttentionLayer {
   std::string where_;
   InfllmV2Config config_;
   kernels::Shape shape_;
+  bool hopper_;
   SoftmaxProjections projections_;
 };
 

@@ -29,20 +29,24 @@ __device__ __forceinline__ void load_query(std::uint32_t (&fragments)[kDim / 16]
 }
 
 /// Starts copying rows [first, first + kTileRows) of `rows` (end, kDim) into a swizzled tile; rows
-/// from `end` on become zero. All kThreads threads of the CTA take part.
+/// from `end` on become zero. kThreads neighbouring threads take part.
 template <int kDim, int kTileRows, int kThreads>
 __device__ __forceinline__ void load_tile(__nv_bfloat16* tile, const __nv_bfloat16* rows, int first,
                                           int end) {
   constexpr int kPieces = kDim / 8;
-  constexpr int kStep = kThreads / kPieces;  // rows copied at a time
-  static_assert(kTileRows % kStep == 0 && kStep % 8 == 0, "each thread keeps its swizzled column");
-  const int row = static_cast<int>(threadIdx.x) / kPieces;
+  constexpr int kPass = kThreads / kPieces;     // rows copied at a time
+  constexpr int kStep = kPass < 8 ? 8 : kPass;  // rows after which a swizzled column returns
+  static_assert(kTileRows % kStep == 0 && kStep % kPass == 0 && kStep % 8 == 0);
+  const int row = static_cast<int>(threadIdx.x) % kThreads / kPieces;
   const int column = static_cast<int>(threadIdx.x) % kPieces * 8;
-  __nv_bfloat16* to = tile + swizzled<kDim>(row, column);
   const __nv_bfloat16* from = rows + static_cast<std::int64_t>(first + row) * kDim + column;
 #pragma unroll
-  for (int i = 0; i < kTileRows; i += kStep) {
-    cp_async_16(to + i * kDim, from + i * kDim, first + row + i < end);
+  for (int pass = 0; pass < kStep; pass += kPass) {
+    __nv_bfloat16* to = tile + swizzled<kDim>(row + pass, column);
+#pragma unroll
+    for (int i = 0; i < kTileRows; i += kStep) {
+      cp_async_16(to + i * kDim, from + (pass + i) * kDim, first + row + pass + i < end);
+    }
   }
 }
 

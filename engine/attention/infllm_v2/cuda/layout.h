@@ -14,8 +14,8 @@ constexpr int kBlock = 64;
 /// empty.
 constexpr int kRows = 16;
 constexpr int kScoreTile = 16;               // tokens scored together
-constexpr int kAttendTile = 8;               // tokens that share one list of blocks
-constexpr int kListEntries = 640;            // most blocks of a list, and of what one row selects
+constexpr int kAttendTile = 8;               // tokens that share copies of blocks
+constexpr int kListEntries = 640;            // most blocks that one row selects
 constexpr std::int64_t kMostBlocks = 32768;  // of the longest row: 2M tokens
 constexpr std::int64_t kNever = INT64_MAX;   // ranked_begin where no row is ranked
 constexpr float kLowest = -1e30F;            // where maxima start: finite, so that differences are
@@ -87,11 +87,15 @@ SALA_HOST_DEVICE constexpr std::uint32_t entry_members(std::uint32_t entry) {
   return entry >> 24;
 }
 
-/// Which entry of an ascending list of n comes i-th: the n_local last ones downwards, since near
-/// keys tend to hold the maximum, then the others upwards.
-SALA_HOST_DEVICE constexpr std::int64_t list_order(std::int64_t i, std::int64_t n,
-                                                   std::int64_t n_local) {
-  return i < n_local ? n - 1 - i : i - n_local;
+/// Stages that keep blocks of keys and values in flight, in a CTA with so much shared memory.
+constexpr std::int64_t kMostStages = 8;
+constexpr std::int64_t kRingBytes = 512;  // what else lies in shared memory, at most
+SALA_HOST_DEVICE constexpr std::int64_t stage_bytes(std::int64_t head_dim) {
+  return 2 * kBlock * head_dim * 2;
+}
+SALA_HOST_DEVICE constexpr std::int64_t n_stages(std::int64_t shared_bytes, std::int64_t head_dim) {
+  const std::int64_t fitting = (shared_bytes - kRingBytes) / stage_bytes(head_dim);
+  return fitting < kMostStages ? fitting : kMostStages;
 }
 
 /// How the list of a row is cut so that several CTAs can work on it: depends on its length alone.

@@ -1,5 +1,5 @@
-// Block scores of many tokens: a CTA scores 16 tokens of one KV head, a warp two of them.
-// SPDX-License-Identifier: Apache-2.0
+// Block scores of many tokens on any GPU: a CTA scores 16 tokens of one KV head, a warp two of
+// them. SPDX-License-Identifier: Apache-2.0
 #include "engine/attention/infllm_v2/cuda/score.h"
 
 #include "engine/attention/infllm_v2/cuda/key_tile.cuh"
@@ -165,6 +165,7 @@ cudaError_t launch_score(const ScoreParams& p, cudaStream_t stream) {
       p.score_stride < padded_scores(candidates) || p.score_stride % 8 != 0) {
     return cudaErrorInvalidValue;
   }
+  if (p.hopper) return launch_score_hopper(p, stream);
   if (p.shape.head_dim == 64) return launch<64>(p, stream);
   if (p.shape.head_dim == 128) return launch<128>(p, stream);
   return cudaErrorInvalidValue;

@@ -9,6 +9,11 @@
 
 namespace sala::cuda::infllm_v2 {
 
+/// Whether launch_score() can use its body for Hopper.
+inline bool is_hopper(const cudaDeviceProp& gpu) {
+  return gpu.major == 9 && gpu.minor == 0;
+}
+
 /// Rows at `start` on, all of which must be ranked: more than n_selected blocks lie behind them.
 struct ScoreParams {
   const __nv_bfloat16* q = nullptr;  // (n_tokens, n_kv_heads * group * head_dim)
@@ -21,6 +26,7 @@ struct ScoreParams {
   std::int64_t start = 0;
   std::int64_t n_tokens = 0;
   bool exact_lse = false;  // normaliser over k1 instead of k2
+  bool hopper = false;     // by the body for Hopper, which the GPU must be
 
   /// Windows that the normaliser of the row at t adds up.
   SALA_HOST_DEVICE constexpr std::int64_t n_basis(std::int64_t t) const {
@@ -31,6 +37,8 @@ struct ScoreParams {
 /// The score of a block is the largest head sum of its five windows, rounded to bf16. A row's
 /// arithmetic does not depend on which other rows are scored with it.
 cudaError_t launch_score(const ScoreParams& params, cudaStream_t stream);
+/// Its body for Hopper; only launch_score() calls it.
+cudaError_t launch_score_hopper(const ScoreParams& params, cudaStream_t stream);
 Cost score_cost(const ScoreParams& params);
 
 /// One token, at the position that the device knows; nothing happens while it is below

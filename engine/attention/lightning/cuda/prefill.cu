@@ -75,7 +75,7 @@ __device__ __forceinline__ void load_tile(__nv_bfloat16* to,
 
 /// What segment blockIdx.y adds to the state of one head, into the slot of the segment after it.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads, kDim == 64 ? 2 : 1)
+__global__ void __launch_bounds__(kThreads, 2)
     segment_states_kernel(const __grid_constant__ PrefillParams p) {
   extern __shared__ __align__(128) unsigned char memory[];
   auto* stages = reinterpret_cast<__nv_bfloat16*>(memory);

@@ -1,0 +1,70 @@
+// Descriptors of Hopper's warpgroup products, decoded as the hardware's manual says.
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/device/wgmma_operand.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace sala::cuda {
+namespace {
+
+/// Shared address from which a product reads element (n, k) of its (64, 16) operand: groups of
+/// eight rows at the stride of the descriptor, rows of 128 bytes, and on the sum the swizzle, which
+/// moves address bits 7-9 onto bits 4-6.
+std::uint32_t read_address(std::uint64_t operand, int n, int k) {
+  const auto field = [&](int bit) {
+    return static_cast<std::uint32_t>(operand >> bit & 0x3fff) << 4;
+  };
+  const std::uint32_t plain = field(0) + static_cast<std::uint32_t>(n / 8) * field(32) +
+                              static_cast<std::uint32_t>(n % 8 * 128 + k * 2);
+  return plain ^ (plain >> 7 & 7) << 4;
+}
+
+TEST(WgmmaOperand, reads_the_elements_where_panels_hold_them) {
+  constexpr int kPanelRows = 128;
+  for (const std::uint32_t base : {1024U, 37U * 1024U, 195U * 1024U}) {
+    for (int first_row = 0; first_row < kPanelRows; first_row += 64) {
+      for (int first_col = 0; first_col < 128; first_col += 16) {
+        const auto start = static_cast<std::uint32_t>(first_row * kPanelCols * 2);
+        const std::uint64_t operand =
+            panel_operand(base + start) + operand_step<kPanelRows>(first_col);
+        for (int n = 0; n < 64; ++n) {
+          for (int k = 0; k < 16; ++k) {
+            const int at = panel_element<kPanelRows>(first_row + n, first_col + k);
+            ASSERT_EQ(read_address(operand, n, k), base + static_cast<std::uint32_t>(at) * 2)
+                << base << " " << first_row << " " << first_col << " " << n << " " << k;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(WgmmaOperand, asks_for_the_128_byte_swizzle_of_an_aligned_pattern) {
+  const std::uint64_t operand = panel_operand(37 * 1024) + operand_step<128>(112);
+  EXPECT_EQ(operand >> 62, 1U);
+  EXPECT_EQ(operand >> 49 & 7, 0U) << "offset of the pattern's first row";
+}
+
+TEST(Panels, hold_every_element_once) {
+  std::set<int> places;
+  for (int row = 0; row < 16; ++row) {
+    for (int col = 0; col < 128; ++col) {
+      EXPECT_TRUE(places.insert(panel_element<16>(row, col)).second);
+    }
+  }
+  EXPECT_EQ(*places.rbegin(), 16 * 128 - 1);
+}
+
+TEST(Panels, keep_sixteen_bytes_together) {
+  for (int row = 0; row < 16; ++row) {
+    for (int col = 0; col < 128; ++col) {
+      EXPECT_EQ(panel_element<16>(row, col), panel_element<16>(row, col / 8 * 8) + col % 8);
+      EXPECT_EQ(panel_element<16>(row, col / 8 * 8) % 8, 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sala::cuda
