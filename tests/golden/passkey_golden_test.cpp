@@ -86,6 +86,7 @@ TEST(golden_grids, depths_and_lengths_equal_numpys) {
   EXPECT_EQ(linear_steps(0, 100, 35), golden()["niah_linear_depths"].get<std::vector<double>>());
   EXPECT_EQ(sigmoid_depths(35), golden()["niah_sigmoid_depths"].get<std::vector<double>>());
   std::vector<double> nolima;
+  nolima.reserve(26);
   for (int d = 0; d < 26; ++d) nolima.push_back(static_cast<double>(d) / 25);
   EXPECT_EQ(nolima, golden()["nolima_depths"].get<std::vector<double>>());
 }

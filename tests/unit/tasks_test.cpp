@@ -97,6 +97,7 @@ TEST(Tasks, samples_may_be_made_by_several_threads_at_once) {
     const auto shared = make_task(name);
     const TaskOptions options{1700, 9, {}};
     std::vector<std::future<std::string>> prompts;
+    prompts.reserve(6);
     for (std::int64_t i = 0; i < 6; ++i) {
       prompts.push_back(std::async(std::launch::async,
                                    [&, i] { return shared->make(options, i, tiny()).prompt; }));

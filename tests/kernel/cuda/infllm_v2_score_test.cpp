@@ -147,15 +147,15 @@ TEST_F(InfllmV2Score, equals_reference_at_the_sizes_of_the_model) {
 TEST_F(InfllmV2Score, equals_reference_when_tiles_of_shared_memory_are_used_again) {
   for (const std::int64_t head_dim : {64, 128}) {
     const kernels::Shape shape = small_shape(head_dim);
-    DeviceSequence sequence(shape, 16500, stream());
-    sequence.append(0, 16500);
-    const std::vector<float> q = random_rows(16500 - 16440, shape.q_dim(), 13);
-    const std::int64_t stride = stride_for(shape, 16499);
+    DeviceSequence sequence(shape, 28900, stream());
+    sequence.append(0, 28900);
+    const std::vector<float> q = random_rows(28900 - 28840, shape.q_dim(), 13);
+    const std::int64_t stride = stride_for(shape, 28899);
     for_bodies([&] {
       for (const bool exact : {false, true}) {
         SCOPED_TRACE(exact);
-        const std::vector<float> got = scores(sequence, q, 16440, stride, exact);
-        expect_reference(sequence, q, 16440, got, stride, kOneRounding, exact, 5);
+        const std::vector<float> got = scores(sequence, q, 28840, stride, exact);
+        expect_reference(sequence, q, 28840, got, stride, kOneRounding, exact, 5);
       }
     });
   }

@@ -44,8 +44,9 @@ struct Ring {
 
   __device__ void init() {
     for (int i = 0; i < kMostStages; ++i) {
-      mbarrier_init(&keys_there[i], kCopyThreads + 1);  // every copying thread, and the entry
-      mbarrier_init(&values_there[i], kCopyThreads);
+      // Every copying thread's copies, and once more their leader, who may have left an entry.
+      mbarrier_init(&keys_there[i], kCopyThreads + 1);
+      mbarrier_init(&values_there[i], kCopyThreads + 1);
       mbarrier_init(&all_done[i], kAttendTile);
     }
   }
@@ -106,8 +107,8 @@ __device__ __forceinline__ void copy_blocks(Ring& ring, __nv_bfloat16* stages, i
   __nv_bfloat16* tiles = stages + (kKeys ? 0 : kBlockElements<kDim>);
   RingPlace at;
   const auto announce = [&](std::uint32_t entry) {
-    if (kKeys && leads) {
-      ring.entries[at.stage] = entry;
+    if (leads) {
+      if (kKeys) ring.entries[at.stage] = entry;
       mbarrier_arrive(&there[at.stage]);
     }
     mbarrier_arrive_after_copies(&there[at.stage]);

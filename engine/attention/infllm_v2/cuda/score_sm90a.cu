@@ -3,6 +3,7 @@
 #include "engine/attention/infllm_v2/cuda/key_tile.cuh"
 #include "engine/attention/infllm_v2/cuda/score.h"
 #include "engine/attention/infllm_v2/cuda/score_tile.cuh"
+#include "engine/backend/cuda/device/mbarrier.cuh"
 #include "engine/backend/cuda/device/wgmma.cuh"
 
 namespace sala::cuda::infllm_v2 {
@@ -10,14 +11,15 @@ namespace sala::cuda::infllm_v2 {
 namespace {
 
 constexpr int kThreads = 32 * kScoreTile;
-constexpr int kStages = 4;
+constexpr int kPasses = 2;
+constexpr int kStages = 6;
 constexpr int kTileKeys = 128;
 constexpr int kStepKeys = 64;  // of one product
 
 template <int kDim>
 constexpr int kStageElements = kTileKeys * kDim;
 template <int kDim>
-constexpr int kSharedBytes = kStages * kStageElements<kDim> * 2;
+constexpr int kSharedBytes = kStages * kStageElements<kDim> * 2 + kPasses * sizeof(std::uint64_t);
 
 /// Starts copying a tile of keys into panels; rows from n_keys on become zero.
 template <int kDim>
@@ -52,12 +54,16 @@ __device__ __forceinline__ void multiply(WarpgroupSums& scores,
 }
 
 /// Runs step(products, their first key) over all steps of `n_keys` keys. While one step's products
-/// are used, those of the next are made. Stages are free on return: what may still be read after
-/// the last barrier is not used.
+/// are used, those of the next are made. tile_done: a barrier for as many arrivals as warps, at its
+/// first phase.
+///
+/// A warp arrives when it has read a tile and its part of the tile after next has come. It waits
+/// for the phase before, so warps may be a tile apart: then the next tile has come altogether, and
+/// nobody reads the previous one any more, into whose stage the load goes.
 template <int kDim, typename Step>
 __device__ __forceinline__ void for_steps(__nv_bfloat16* stages, const __nv_bfloat16* keys,
                                           int n_keys, const std::uint32_t (&q)[kDim / 16][4],
-                                          const Step& step) {
+                                          std::uint64_t* tile_done, const Step& step) {
   const auto n_tiles = static_cast<int>(ceil_div(n_keys, kTileKeys));
   const auto stage = [&](int tile) { return stages + tile % kStages * kStageElements<kDim>; };
   const auto load = [&](int tile) {
@@ -66,8 +72,9 @@ __device__ __forceinline__ void for_steps(__nv_bfloat16* stages, const __nv_bflo
   };
   WarpgroupSums even;
   WarpgroupSums odd;
-  for (int tile = 0; tile < kStages; ++tile) load(tile);
-  cp_async_wait<kStages - 1>();
+  __syncthreads();  // others may still read the tiles of an earlier pass
+  for (int tile = 0; tile < kStages - 1; ++tile) load(tile);
+  cp_async_wait<kStages - 3>();  // two tiles
   publish_to_wgmma();
   __syncthreads();
   multiply<kDim>(even, q, stage(0));
@@ -77,10 +84,12 @@ __device__ __forceinline__ void for_steps(__nv_bfloat16* stages, const __nv_bflo
     multiply<kDim>(odd, q, stage(tile) + kStepKeys * kPanelCols);
     step(even, tile * kTileKeys);
     wgmma_wait(odd);
-    cp_async_wait<kStages - 2>();
+    mbarrier_wait(tile_done, static_cast<std::uint32_t>(tile + 1) % 2);  // the previous tile's
+    cp_async_wait<kStages - 4>();                                        // the tile after next
     publish_to_wgmma();
-    __syncthreads();  // the next tile is there, and nobody reads this one any more
-    load(tile + kStages);
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(tile_done);
+    load(tile + kStages - 1);
     multiply<kDim>(even, q, stage(tile + 1));  // after the last tile: anything, not used
     step(odd, tile * kTileKeys + kStepKeys);
     wgmma_wait(even);
@@ -135,6 +144,10 @@ template <int kDim>
 __global__ void __launch_bounds__(kThreads, 1) score_hopper_kernel(const ScoreParams p) {
   extern __shared__ __align__(1024) unsigned char memory[];
   auto* stages = reinterpret_cast<__nv_bfloat16*>(memory);
+  auto* tile_done = reinterpret_cast<std::uint64_t*>(stages + kStages * kStageElements<kDim>);
+  if (threadIdx.x == 0) {
+    for (int pass = 0; pass < kPasses; ++pass) mbarrier_init(tile_done + pass, kThreads / 32);
+  }
   // The shuffle tells the compiler that it is the same in a warp.
   const int warp = __shfl_sync(kWarp, static_cast<int>(threadIdx.x) / 32, 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -159,7 +172,7 @@ __global__ void __launch_bounds__(kThreads, 1) score_hopper_kernel(const ScorePa
     const __nv_bfloat16* basis = p.exact_lse ? p.cache.k1 + head * p.cache.k1_capacity() * kDim
                                              : p.cache.k2 + head * p.cache.k2_capacity() * kDim;
     ExpSum rows[2];
-    for_steps<kDim>(stages, basis, n_basis, q, [&](const WarpgroupSums& scores, int j) {
+    for_steps<kDim>(stages, basis, n_basis, q, tile_done, [&](const WarpgroupSums& scores, int j) {
       if (visible - j >= kStepKeys) {
         add_scores<true>(scores, factor, kStepKeys, rows);
       } else {
@@ -179,7 +192,7 @@ __global__ void __launch_bounds__(kThreads, 1) score_hopper_kernel(const ScorePa
   const __nv_bfloat16* k1 = p.cache.k1 + head * p.cache.k1_capacity() * kDim;
   __nv_bfloat16* out = p.scores + (row * p.shape.n_kv_heads + head) * p.score_stride;
   float last = 0.0F;  // in lane 0: weight of the window before the step
-  for_steps<kDim>(stages, k1, candidates * 4, q, [&](const WarpgroupSums& scores, int j) {
+  const auto store = [&](const WarpgroupSums& scores, int j) {
     if (!present) return;
     const float2 sums = weigh(scores, factor, lse);
     const float before = __shfl_sync(kWarp, sums.y, (lane + 31) % 32);
@@ -187,7 +200,8 @@ __global__ void __launch_bounds__(kThreads, 1) score_hopper_kernel(const ScorePa
     last = before;
     const int block = j / 4 + lane / 2;
     if (block < n_stored) out[block] = block < candidates ? score : __float2bfloat16_rn(0.0F);
-  });
+  };
+  for_steps<kDim>(stages, k1, candidates * 4, q, tile_done + 1, store);
 }
 
 template <int kDim>
