@@ -131,7 +131,7 @@ void BuiltInEngine::load() {
 /// before the first request is timed. What does not fit yet is left to the first request.
 void BuiltInEngine::warm_up() {
   if (loaded_.backend->device() == Device::cpu) return;
-  // Equal rows would cost less power than real ones, and routines be chosen that suit them.
+  // Tokens that differ: on constant data a GPU is faster, and other routines would be chosen.
   std::vector<TokenId> tokens(static_cast<std::size_t>(info().chunk));
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     tokens[i] = static_cast<TokenId>(i * 7919 % static_cast<std::size_t>(loaded_.config.vocab));

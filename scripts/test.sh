@@ -87,7 +87,7 @@ if [[ $quick == no ]]; then
     record "build asan" FAILED $((SECONDS - start))
   fi
   if command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; then
-    check "configure cuda" cmake --preset cuda
+    check "configure cuda" cmake --preset cuda -DSALA_TESTS=ON # quickstart.sh turns them off there
     check "build cuda" cmake --build --preset cuda -j "$(cores)"
     suite "tests gpu" cuda
     mapfile -t units < <(git ls-files --cached --others --exclude-standard -- '*/cuda/*.cpp')

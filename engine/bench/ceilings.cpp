@@ -15,7 +15,7 @@ namespace sala {
 namespace {
 
 /// Shortest time of one call in seconds, after a first call that does not count. pause: before
-/// every call, so that a GPU is not at its power limit.
+/// every call, since a GPU that runs without one slows down.
 template <typename Call>
 double best_seconds(const Call& call, std::chrono::milliseconds pause = {}) {
   constexpr int kTries = 7;

@@ -146,7 +146,7 @@ std::optional<cublasLtMatmulAlgo_t> GemmLt::tuned(const Key& key, Plan& plan) {
 
 /// The first candidate, in the library's order, that is within a hundredth of the best: noise
 /// should not choose between equals. Candidates take turns, and their first turns do not count: a
-/// GPU that reaches its power limit favours other routines than a cool one.
+/// GPU that has run for a while favours other routines than a cool one.
 cublasLtMatmulAlgo_t GemmLt::fastest(const Call& call, Plan& plan,
                                      const cublasLtMatmulHeuristicResult_t* candidates, int n) {
   constexpr int kTurns = 6;

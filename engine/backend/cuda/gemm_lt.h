@@ -15,7 +15,8 @@
 namespace sala {
 
 /// out = alpha * x · weightᵀ + beta * out with bf16 operands, fp32 sums, and bf16 or fp32 results.
-/// Used from one thread and one stream. Same shapes, same plan, same bits.
+/// Used from one thread and one stream. Within a process: same shape, same plan, same bits; where
+/// routines are timed, another process may choose another one among near equals.
 class GemmLt {
  public:
   /// More pays only from Hopper on, but is harmless elsewhere.

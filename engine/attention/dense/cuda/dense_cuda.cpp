@@ -62,7 +62,8 @@ class DenseCudaState final : public LayerState {
                                     static_cast<int>(heads.n_kv_heads),
                                     static_cast<int>(heads.head_dim), capacity_};
     const CudnnAttention& plan = shared_cudnn_attention(shape);
-    if (plan.available() && plan.workspace_bytes() <= kMostCudnnWorkspace) cudnn_ = &plan;
+    if (!plan.available() || plan.workspace_bytes() > kMostCudnnWorkspace) return;
+    cudnn_ = &plan;
     // It weighs values behind the last key with 0, which a NaN that memory may hold outlives.
     backend.fill_zero(v_.view);
   }
