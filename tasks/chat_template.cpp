@@ -1,47 +1,14 @@
-// The table of known chat templates, and filling in names.
+// Filling in slots, and putting a task between the two parts of a template.
 // SPDX-License-Identifier: Apache-2.0
 #include "tasks/chat_template.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "engine/base/error.h"
+#include "engine/text/chat_formats.h"
 
 namespace sala {
 namespace {
-
-struct Named {
-  std::string_view name;
-  std::string_view text;
-};
-
-// NVIDIA/RULER commit c3f5e3b, scripts/data/template.py.
-constexpr Named kTemplates[] = {
-    {"base", "{task_template}"},
-    {"meta-chat", "[INST] {task_template} [/INST]"},
-    {"vicuna-chat",
-     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
-     "helpful, detailed, and polite answers to the user's questions. USER: {task_template} "
-     "ASSISTANT:"},
-    {"lwm-chat", "You are a helpful assistant. USER: {task_template} ASSISTANT: "},
-    {"command-r-chat",
-     "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|USER_TOKEN|>{task_template}<|END_OF_TURN_TOKEN|><|START_"
-     "OF_TURN_TOKEN|><|CHATBOT_TOKEN|>"},
-    {"chatglm-chat", "[gMASK]sop<|user|> \n {task_template}<|assistant|> \n "},
-    {"RWKV",
-     "User: hi\n\nAssistant: Hi. I am your assistant and I will provide expert full response in "
-     "full details. Please feel free to ask any question and I will always answer it\n\nUser: "
-     "{task_template}\n\nAssistant:"},
-    {"Phi3", "<|user|>\n{task_template}<|end|>\n<|assistant|>\n"},
-    {"meta-llama3",
-     "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{task_template}<|eot_id|><|"
-     "start_header_id|>assistant<|end_header_id|>\n\n"},
-    {"jamba",
-     "<|startoftext|><|bom|><|system|> <|eom|><|bom|><|user|> "
-     "{task_template}<|eom|><|bom|><|assistant|>"},
-    {"nemotron5-instruct",
-     "<SPECIAL_10>System\n\n<SPECIAL_11>User\n{task_template}\n<SPECIAL_11>Assistant\n"},
-};
 
 constexpr std::string_view kTask = "{task_template}";
 
@@ -75,20 +42,6 @@ std::string fill(std::string_view text, std::initializer_list<Slot> slots) {
     at = close + 1;
   }
   return filled;
-}
-
-std::string_view chat_template_text(std::string_view name_or_text) {
-  if (name_or_text.find(kTask) != std::string_view::npos) return name_or_text;
-  const auto* found = std::find_if(std::begin(kTemplates), std::end(kTemplates),
-                                   [&](const Named& known) { return known.name == name_or_text; });
-  if (found != std::end(kTemplates)) return found->text;
-  std::string names;
-  for (const Named& known : kTemplates) {
-    if (!names.empty()) names += ", ";
-    names += known.name;
-  }
-  throw Error("--chat-template", "'{}' is neither a text with {} nor one of the known names: {}",
-              name_or_text, kTask, names);
 }
 
 ChatTemplate::ChatTemplate(std::string_view name_or_text) {

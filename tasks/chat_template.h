@@ -20,13 +20,10 @@ struct Slot {
 /// filled in is not looked at again. Throws Error for any other brace.
 std::string fill(std::string_view text, std::initializer_list<Slot> slots);
 
-/// The text of a chat template, given by a name of RULER's table or as itself, with its slot
-/// {task_template}. Throws Error listing the names.
-std::string_view chat_template_text(std::string_view name_or_text);
-
 /// A user's turn around a task; the answer prefix begins the assistant's.
 class ChatTemplate {
  public:
+  /// As chat_template_text() takes it. Throws Error as that does.
   explicit ChatTemplate(std::string_view name_or_text);
 
   /// Puts the draft, whose last prefix_bytes bytes are the answer prefix, into the turn.

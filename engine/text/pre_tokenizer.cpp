@@ -12,10 +12,28 @@ namespace {
 
 using Match = std::optional<std::pair<std::size_t, std::size_t>>;
 
-Match find(const std::variant<Regex, std::string>& step, std::string_view text, std::size_t from,
-           RegexScratch& scratch) {
-  if (const auto* regex = std::get_if<Regex>(&step)) return regex->find(text, from, scratch);
-  const auto& literal = std::get<std::string>(step);
+/// Appends the ends of the matches and of what is between them; the piece begins at `base`.
+template <typename Find>
+void isolate_matches(std::string_view piece, std::size_t base, std::vector<std::size_t>& ends,
+                     const Find& find) {
+  std::size_t done = 0;
+  std::size_t from = 0;
+  while (from < piece.size()) {
+    const Match match = find(from);
+    if (!match || match->first == piece.size()) break;
+    if (match->first == match->second) {  // an empty match splits nothing
+      from = match->first;
+      next_code_point(piece, from);
+      continue;
+    }
+    if (match->first > done) ends.push_back(base + match->first);
+    ends.push_back(base + match->second);
+    done = from = match->second;
+  }
+  if (done < piece.size()) ends.push_back(base + piece.size());
+}
+
+Match find_literal(std::string_view text, std::string_view literal, std::size_t from) {
   const std::size_t at = text.find(literal, from);
   if (at == std::string_view::npos) return std::nullopt;
   return std::pair{at, at + literal.size()};
@@ -35,22 +53,20 @@ void PreTokenizer::split(std::string_view text, std::vector<std::size_t>& ends,
     for (const std::size_t end : ends) {
       // A step sees its piece alone: look-ahead must not reach into the next one.
       const std::string_view piece = text.substr(begin, end - begin);
-      std::size_t done = 0;
-      std::size_t from = 0;
-      while (from < piece.size()) {
-        const Match match = find(step, piece, from, scratch);
-        if (!match) break;
-        if (match->first == match->second) {  // an empty match splits nothing
-          from = match->first;
-          if (from < piece.size()) next_code_point(piece, from);
-          if (match->first == piece.size()) break;
-          continue;
+      if (const auto* regex = std::get_if<Regex>(&step)) {
+        isolate_matches(piece, begin, next,
+                        [&](std::size_t from) { return regex->find(piece, from, scratch); });
+      } else if (const auto* literal = std::get_if<std::string>(&step)) {
+        isolate_matches(piece, begin, next,
+                        [&](std::size_t from) { return find_literal(piece, *literal, from); });
+      } else {
+        const std::string& mark = std::get<Cut>(step).literal;
+        std::size_t at = piece.find(mark, 1);
+        for (; at != std::string_view::npos; at = piece.find(mark, at + 1)) {
+          next.push_back(begin + at);
         }
-        if (match->first > done) next.push_back(begin + match->first);
-        next.push_back(begin + match->second);
-        done = from = match->second;
+        next.push_back(end);
       }
-      if (done < piece.size()) next.push_back(end);
       begin = end;
     }
     ends.swap(next);

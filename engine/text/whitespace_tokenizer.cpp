@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/base/error.h"
 #include "engine/base/utf8.h"
+#include "engine/text/check_text.h"
 #include "engine/text/tokenizer.h"
 
 namespace sala {
@@ -11,10 +12,7 @@ namespace {
 class WhitespaceTokenizer : public Tokenizer {
  public:
   Encoding encode(std::string_view text) const override {
-    if (const std::size_t bad = find_invalid_utf8(text); bad != std::string_view::npos) {
-      throw Error("tokenizer", "the text is not valid UTF-8 at byte {} (0x{:02X})", bad,
-                  static_cast<unsigned char>(text[bad]));
-    }
+    check_text(text);
     Encoding out;
     bool in_word = false;
     for (std::size_t at = 0; at < text.size();) {

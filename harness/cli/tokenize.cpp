@@ -36,7 +36,7 @@ int tokenize(const TokenizeFlags& flags) {
 Action setup_tokenize(CLI::App& app) {
   const auto flags = std::make_shared<TokenizeFlags>();
   app.add_option("--model", flags->model,
-                 "Folder with a tokenizer.json, or a name under data/models")
+                 "Folder with a tokenizer.json or tokenizer.model, or a name under data/models")
       ->required();
   app.add_flag("--decode", flags->decode, "Read a JSON array of ids and print their text");
   return [flags] { return tokenize(*flags); };

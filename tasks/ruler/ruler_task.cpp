@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "engine/base/error.h"
+#include "engine/text/chat_formats.h"
 #include "tasks/chat_template.h"
 
 namespace sala {

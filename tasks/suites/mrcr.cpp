@@ -38,7 +38,7 @@ class BinnedTask : public SuiteTask {
     if (options.chat_template != "base") {
       throw Error(info().name,
                   "the conversation is sent as plain turns, which a chat template for one turn "
-                  "cannot hold; leave --chat-template out");
+                  "cannot hold; give --chat-template base");
     }
     const std::vector<std::int64_t>& rows = bin(options, tokenizer);
     check_index(i, static_cast<std::int64_t>(rows.size()));

@@ -24,8 +24,10 @@ class TokenizerFiles : public testing::Test {
                testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder_);
     fs::create_directories(folder_);
-    root_ = json::parse(read_text_file(fs::path(SALA_TEST_SOURCE_DIR) /
-                                       "tests/golden/data/tiny_tokenizer/tokenizer.json"));
+    root_ = read_data("tiny_tokenizer/tokenizer.json");
+  }
+  static json read_data(const char* name) {
+    return json::parse(read_text_file(fs::path(SALA_TEST_SOURCE_DIR) / "tests/golden/data" / name));
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -58,7 +60,7 @@ class TokenizerFiles : public testing::Test {
 };
 
 TEST_F(TokenizerFiles, a_missing_file_is_named) {
-  expect_error({"tokenizer.json", "no such file"});
+  expect_error({"tokenizer.json", "tokenizer.model", "no such file"});
 }
 
 TEST_F(TokenizerFiles, broken_json_is_located) {
@@ -74,26 +76,82 @@ TEST_F(TokenizerFiles, broken_json_is_located) {
 TEST_F(TokenizerFiles, a_vocabulary_without_a_byte_names_the_byte) {
   root_["model"]["vocab"].erase("Ġ");
   root_["model"]["merges"] = json::array();
-  expect_refused(root_, {"0x20"});
+  expect_refused(root_, {"0x20", "byte-level"});
+  root_ = read_data("tokenizers/llama2.json");
+  root_["model"]["vocab"].erase("<0x41>");
+  expect_refused(root_, {"0x41", "byte_fallback"});
+}
+
+TEST_F(TokenizerFiles, pieces_of_characters_need_byte_fallback_on_both_ways) {
+  const json llama = read_data("tokenizers/llama2.json");
+  json root = llama;
+  root["model"]["byte_fallback"] = false;
+  expect_refused(root, {"model.byte_fallback", "ByteLevel"});
+  root = llama;
+  root["decoder"]["decoders"].erase(1);
+  expect_refused(root, {"decoder", "ByteFallback"});
+  root = llama;
+  root["decoder"] = {{"type", "ByteLevel"}};
+  expect_refused(root, {"decoder", "ByteLevel"});
+  root = llama;
+  root["decoder"]["decoders"][3]["start"] = 2;
+  expect_refused(root, {"decoder.decoders[3]", "one space"});
+  root = llama;
+  root["decoder"]["decoders"].erase(2);
+  expect_refused(root, {"decoder.decoders[2]", "behind Fuse"});
+  root = llama;
+  root["normalizer"]["normalizers"][1]["pattern"] = {{"Regex", " +"}};
+  expect_refused(root, {"normalizer.normalizers[1].pattern", "String"});
+  root = llama;
+  root["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}};
+  expect_refused(root, {"pre_tokenizer.prepend_scheme", "last"});
+}
+
+TEST_F(TokenizerFiles, a_space_in_front_of_pieces_already_cut_is_refused) {
+  root_["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true;
+  expect_refused(root_, {"pre_tokenizer.pretokenizers[1]", "space"});
+}
+
+TEST_F(TokenizerFiles, steps_within_steps_end_somewhere) {
+  json steps = root_["pre_tokenizer"];
+  for (int i = 0; i < 100; ++i) {
+    steps = {{"type", "Sequence"}, {"pretokenizers", json::array({steps})}};
+  }
+  root_["pre_tokenizer"] = steps;
+  expect_refused(root_, {"nests deeper"});
+}
+
+TEST_F(TokenizerFiles, an_added_token_that_contradicts_the_vocabulary_is_refused) {
+  root_["added_tokens"].push_back({{"id", 900}, {"content", "a"}});
+  expect_refused(root_, {"'a'", "900", "model.vocab"});
+}
+
+TEST_F(TokenizerFiles, tokens_that_only_the_config_names_are_added) {
+  write(root_.dump());
+  std::ofstream(folder_ / "tokenizer_config.json")
+      << R"({"added_tokens_decoder": {"901": {"content": "<tool>", "special": true}}})";
+  std::ofstream(folder_ / "added_tokens.json") << R"({"<call>": 902})";
+  const auto tokenizer = load_tokenizer(folder_);
+  EXPECT_EQ(tokenizer->encode("<tool><call>").ids, (std::vector<TokenId>{901, 902}));
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{902, 901}), "<call><tool>");
+  std::ofstream(folder_ / "tokenizer_config.json") << R"({"added_tokens_decoder": {"x1": {}}})";
+  expect_error({"added_tokens_decoder['x1']"});
 }
 
 TEST_F(TokenizerFiles, unsupported_parts_are_named) {
   const std::vector<std::pair<json, std::vector<std::string>>> cases{
       {{{"model", {{"type", "Unigram"}}}}, {"model.type", "Unigram"}},
-      {{{"model", {{"byte_fallback", true}}}}, {"model.byte_fallback"}},
       {{{"model", {{"dropout", 0.1}}}}, {"model.dropout"}},
       {{{"model", {{"end_of_word_suffix", "</w>"}}}}, {"model.end_of_word_suffix"}},
       {{{"model", {{"continuing_subword_prefix", "##"}}}}, {"continuing_subword_prefix"}},
-      {{{"normalizer", {{"type", "NFC"}}}}, {"normalizer.type", "NFC"}},
-      {{{"pre_tokenizer", {{"type", "Metaspace"}}}}, {"pre_tokenizer.type", "Metaspace"}},
+      {{{"normalizer", {{"type", "NFKC"}}}}, {"normalizer.type", "NFKC"}},
+      {{{"pre_tokenizer", {{"type", "Whitespace"}}}}, {"pre_tokenizer.type", "Whitespace"}},
       {{{"decoder", nullptr}}, {"decoder"}},
       {{{"decoder", {{"type", "WordPiece"}}}}, {"decoder.type", "WordPiece"}},
       {{{"post_processor", {{"type", "BertProcessing"}}}}, {"post_processor.type"}},
       {{{"post_processor",
          {{"single", json::array({{{"Sequence", {}}}, {{"SpecialToken", {}}}})}}}},
        {"post_processor.single"}},
-      {{{"added_tokens", json::array({{{"id", 0}, {"content", "<s>"}, {"lstrip", true}}})}},
-       {"added_tokens[0].lstrip"}},
   };
   for (const auto& [patch, words] : cases) {
     json root = root_;
