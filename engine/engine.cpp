@@ -9,6 +9,7 @@
 
 #include "engine/base/bf16.h"
 #include "engine/base/error.h"
+#include "engine/bench/ceilings.h"
 #include "engine/loaded_model.h"
 
 namespace sala {
@@ -42,6 +43,7 @@ struct Sequence {
   TensorView logits;  // (logit rows, vocab)
 
   std::unique_ptr<Recording> recorded_step;  // serves every request of this sequence
+  Cost step_cost;                            // where it was recorded
   bool has_stepped = false;
 };
 
@@ -57,6 +59,7 @@ class BuiltInEngine final : public Engine {
  public:
   explicit BuiltInEngine(const EngineOptions& options)
       : options_(options), loaded_(load_model(options)), trace_(loaded_.backend->stage_clock()) {
+    if (options.time_stages) span_ns_ = trace_.span_ns();
     if (loaded_.model) warm_up();
   }
 
@@ -67,6 +70,8 @@ class BuiltInEngine final : public Engine {
   }
   Output run(const Request& request) override;
   std::vector<float> logits(std::span<const TokenId> tokens, std::int64_t last) override;
+  std::int64_t held_bytes() const override { return loaded_.backend->ledger().live_bytes(); }
+  Ceilings measure_ceilings() override { return sala::measure_ceilings(*loaded_.backend); }
   void unload() override {
     sequence_.reset();
     loaded_.model.reset();
@@ -111,6 +116,8 @@ class BuiltInEngine final : public Engine {
   RouteLog route_;
   std::unique_ptr<Sequence> sequence_;
   std::vector<float> host_logits_;
+  std::vector<std::int64_t> chunk_ns_;  // of the last prefill
+  double span_ns_ = 0;                  // what timing one stage takes
 };
 
 const Tokenizer& BuiltInEngine::tokenizer() const {
@@ -189,6 +196,7 @@ void BuiltInEngine::prepare(std::int64_t n_tokens, std::int64_t n_logit_rows,
 ExecutionContext BuiltInEngine::start_request(std::int64_t prefill_end) {
   trace_.clear();
   trace_.set_phase("prefill");
+  chunk_ns_.clear();
   route_.clear();
   return {*loaded_.backend, sequence_->scratch, trace_, route_, 0, prefill_end};
 }
@@ -198,11 +206,16 @@ TensorView BuiltInEngine::prefill(std::span<const TokenId> prompt, ExecutionCont
                                   const VisitChunk& visit) {
   TensorView hidden;
   const auto chunk = static_cast<std::size_t>(info().chunk);
+  Clock::time_point previous = Clock::now();
   for (std::size_t first = 0; first < prompt.size(); first += chunk) {
     const auto ids = prompt.subspan(first, std::min(chunk, prompt.size() - first));
     hidden = loaded_.model->forward(ids, sequence_->state, sequence_->work, context);
     visit(hidden, static_cast<std::int64_t>(first));
+    if (!trace_.is_on()) continue;
     trace_.settle();
+    const Clock::time_point now = Clock::now();
+    chunk_ns_.push_back(ns_between(previous, now));
+    previous = now;
   }
   return hidden;
 }
@@ -249,7 +262,7 @@ void BuiltInEngine::step(ExecutionContext& context) {
   Sequence& sequence = *sequence_;
   const Model& model = *loaded_.model;
   if (sequence.recorded_step) {
-    const Span span(trace_, "replay");
+    const Span span(trace_, "replay", sequence.step_cost);
     sequence.recorded_step->run();
     model.replayed(sequence.state, context);
     return;
@@ -265,7 +278,8 @@ void BuiltInEngine::step(ExecutionContext& context) {
                               context.prefill_end};
     sequence.recorded_step = loaded_.backend->record([&] { step_with(recorded); });
     if (sequence.recorded_step) {
-      const Span span(trace_, "replay");
+      sequence.step_cost = untimed.total_cost();
+      const Span span(trace_, "replay", sequence.step_cost);
       sequence.recorded_step->run();
       return;
     }
@@ -291,9 +305,11 @@ Output BuiltInEngine::run(const Request& request) {
   const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
   prepare(std::max(n_prompt + request.max_new_tokens, request.room),
           request.prompt_logprobs ? logit_block(n_prompt) : 1, 0);
+  trace_.set_on(options_.time_stages);
   ExecutionContext context = start_request(n_prompt);
 
   Output output;
+  output.timing.start = start;
   const TensorView hidden =
       prefill(request.prompt, context, [&](TensorView rows, std::int64_t first_position) {
         if (!request.prompt_logprobs) return;
@@ -309,10 +325,14 @@ Output BuiltInEngine::run(const Request& request) {
   loaded_.backend->wait();
   output.timing.prefill_ns = ns_between(start, Clock::now());
   output.timing.total_ns = output.timing.prefill_ns;
+  output.timing.chunk_ns = chunk_ns_;
   if (request.max_new_tokens > 0) {
     decode(request, hidden.row_range(hidden.rows - 1, 1), start, context, output);
   }
   output.stages = trace_.stages();
+  for (const StageTime& stage : output.stages) {
+    output.timing.stage_overhead_ns += span_ns_ * static_cast<double>(stage.calls);
+  }
   output.memory = loaded_.backend->ledger().uses();
   output.peak_bytes = loaded_.backend->ledger().peak_bytes();
   output.route = route_.entries();
@@ -361,6 +381,7 @@ std::vector<float> BuiltInEngine::logits(std::span<const TokenId> tokens, std::i
   const std::int64_t n_rows = last == 0 ? n_tokens : last;
   const std::int64_t vocab = loaded_.config.vocab;
   prepare(n_tokens, logit_block(n_rows), n_rows * vocab * dtype_bytes(DType::f32));
+  trace_.set_on(false);
   ExecutionContext context = start_request(n_tokens);
 
   std::vector<float> result;

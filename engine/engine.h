@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/ceilings.h"
 #include "engine/request.h"
 #include "engine/text/tokenizer.h"
 
@@ -26,6 +27,7 @@ struct EngineOptions {
       settings;                         // dense_rule, dense_len, sparse, lse, select_score, ...
   std::int64_t memory_limit_bytes = 0;  // 0 = what the device has
   int threads = 0;                      // 0 = all cores
+  bool time_stages = true;              // false: only whole requests and tokens
   bool load = true;  // false: weights follow with the first request; a plan needs none
 };
 
@@ -41,10 +43,13 @@ struct EngineInfo {
   std::int64_t vocab_size = 0;
   std::string weights_sha256;
   std::string tokenizer_sha256;
-  std::string config_json;  // the model's config, verbatim
+  std::string chat_template = "base";  // the model's own, as find_chat_template() names it
+  std::string config_json;             // the model's config, verbatim
   std::map<std::string, std::string>
       settings;  // options that change results, all of them, with values
   std::int64_t chunk = 0;
+  std::int64_t load_bytes = 0;  // of stored weights that were copied to the device
+  std::int64_t load_ns = 0;     // that it took; 0 before, and for random weights
 };
 
 class Engine {
@@ -59,6 +64,10 @@ class Engine {
   virtual Output run(const Request& request) = 0;
   /// Logits of the last `last` positions (0 = all), fp32, (positions, vocab) row-major.
   virtual std::vector<float> logits(std::span<const TokenId> tokens, std::int64_t last) = 0;
+  /// Bytes of the device that it holds now: the weights and the last sequence.
+  virtual std::int64_t held_bytes() const = 0;
+  /// What its device can do at best, measured; see measure_ceilings(). Throws OutOfMemory.
+  virtual Ceilings measure_ceilings() = 0;
   /// Gives the weights and the last sequence back; the next request loads the weights again, before
   /// its time counts.
   virtual void unload() = 0;

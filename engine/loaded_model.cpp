@@ -3,11 +3,14 @@
 #include "engine/loaded_model.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 
 #include "engine/base/error.h"
 #include "engine/base/sha256.h"
 #include "engine/byte_tokenizer.h"
 #include "engine/model/weights.h"
+#include "engine/text/chat_formats.h"
 
 namespace sala {
 namespace {
@@ -39,11 +42,12 @@ std::int64_t choose_chunk(const EngineOptions& options, const Blueprint& bluepri
 
 std::unique_ptr<Tokenizer> load_tokenizer_of(const EngineOptions& options,
                                              const ModelConfig& config) {
-  if (std::filesystem::exists(options.model / "tokenizer.json")) {
+  if (has_tokenizer(options.model)) {
     auto tokenizer = load_tokenizer(options.model);
     if (tokenizer->vocab_size() > config.vocab) {
-      throw Error((options.model / "tokenizer.json").string(),
-                  "has {} tokens, but vocab_size of config.json is {}; do they belong together?",
+      throw Error(options.model.string(),
+                  "its tokenizer.json or tokenizer.model has {} tokens, but vocab_size of "
+                  "config.json is {}; do they belong together?",
                   tokenizer->vocab_size(), config.vocab);
     }
     return tokenizer;
@@ -61,16 +65,22 @@ LoadedModel load_model(const EngineOptions& options) {
     throw Error("--memory-limit", "{} is negative", options.memory_limit_bytes);
   }
   std::unique_ptr<Checkpoint> checkpoint;
+  std::future<std::string> hash;  // of its files, while the weights are loaded
   if (!options.random_seed) {
     checkpoint = std::make_unique<Checkpoint>(options.model);
-    adopt_softmax_norms(
+    adopt_stored_parts(
         config, [&](const std::string& name) { return checkpoint->tensors().contains(name); });
+  } else if (!config.tied_stated) {
+    throw Error((options.model / "config.json").string(),
+                "field 'tie_word_embeddings' is missing; without weights only it can say whether "
+                "there is a head");
   }
   loaded.tokenizer = load_tokenizer_of(options, config);
   loaded.backend = make_backend(options.device, options.threads);
   Backend& backend = *loaded.backend;
   loaded.blueprint = std::make_unique<Blueprint>(config, backend);
   const Blueprint& blueprint = *loaded.blueprint;
+  if (checkpoint) check_tensors(*checkpoint, blueprint.tensors());
 
   EngineInfo& info = loaded.info;
   info.chunk = choose_chunk(options, blueprint, backend);
@@ -82,13 +92,10 @@ LoadedModel load_model(const EngineOptions& options) {
   for (const LayerSpec& layer : config.layers) info.layer_pattern.push_back(layer.kind);
   info.n_parameters = blueprint.n_parameters();
   info.vocab_size = config.vocab;
+  info.chat_template = find_chat_template(options.model);
   if (checkpoint) {
-    const auto embedding = checkpoint->tensors().find("model.embed_tokens.weight");
-    if (embedding == checkpoint->tensors().end()) {
-      throw Error(checkpoint->source().string(), "tensor 'model.embed_tokens.weight' is missing");
-    }
-    info.dtype = dtype_name(embedding->second.dtype);
-    info.weights_sha256 = checkpoint->sha256();
+    info.dtype = dtype_name(checkpoint->tensors().at("model.embed_tokens.weight").dtype);
+    hash = std::async(std::launch::async, [&checkpoint] { return checkpoint->sha256(); });
   } else {
     info.dtype = dtype_name(DType::bf16);
     info.weights_sha256 =
@@ -98,6 +105,7 @@ LoadedModel load_model(const EngineOptions& options) {
   info.config_json = config.json;
   info.settings = config.settings;
   if (options.load) load_weights(options, loaded);
+  if (checkpoint) info.weights_sha256 = hash.get();
   return loaded;
 }
 
@@ -109,10 +117,13 @@ void load_weights(const EngineOptions& options, LoadedModel& loaded) {
     loaded.model = std::make_unique<Model>(loaded.config, weights, backend);
     return;
   }
+  const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint(options.model);
+  check_tensors(checkpoint, loaded.blueprint->tensors());
   FileWeights weights(checkpoint, backend);
   auto model = std::make_unique<Model>(loaded.config, weights, backend);
-  weights.check_all_used();
+  loaded.info.load_bytes = weights.fill();
+  loaded.info.load_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
   loaded.model = std::move(model);
 }
 

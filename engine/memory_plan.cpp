@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
-#include "engine/model/weights.h"
 
 namespace sala {
 namespace {
@@ -20,10 +19,10 @@ std::int64_t sequence_capacity(std::int64_t n_tokens) {
 
 Blueprint::Blueprint(const ModelConfig& config, Backend& backend)
     : dtype_(backend.compute_dtype()), held_by_device_(backend.ledger().uses()) {
-  CountedWeights weights;
+  ListedWeights weights;
   model_ = std::make_unique<Model>(config, weights, backend);
-  n_parameters_ = weights.n_parameters();
-  n_tensors_ = weights.n_tensors();
+  tensors_ = weights.tensors();
+  for (const WantedTensor& tensor : tensors_) n_parameters_ += tensor.rows * tensor.cols;
 }
 
 std::vector<CategoryBytes> Blueprint::plan(std::int64_t n_tokens, std::int64_t chunk,
@@ -42,6 +41,21 @@ std::int64_t total_bytes(const std::vector<CategoryBytes>& plan) {
   std::int64_t total = 0;
   for (const CategoryBytes& row : plan) total += row.bytes;
   return total;
+}
+
+std::int64_t longest_context(const Blueprint& blueprint, std::int64_t chunk, std::int64_t budget) {
+  const auto fits = [&](std::int64_t n_tokens) {
+    return total_bytes(blueprint.plan(n_tokens, chunk, 1)) <= budget;
+  };
+  if (!fits(1)) return 0;
+  if (fits(kEndlessContext)) return kEndlessContext;
+  std::int64_t longest = 1;
+  std::int64_t too_long = kEndlessContext;
+  while (too_long - longest > 1) {
+    const std::int64_t middle = longest + (too_long - longest) / 2;
+    (fits(middle) ? longest : too_long) = middle;
+  }
+  return longest;
 }
 
 std::vector<CategoryBytes> in_bf16(std::vector<CategoryBytes> plan) {

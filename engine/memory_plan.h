@@ -8,6 +8,7 @@
 
 #include "engine/base/memory_ledger.h"
 #include "engine/model/model.h"
+#include "engine/model/weights.h"
 
 namespace sala {
 
@@ -25,17 +26,22 @@ class Blueprint {
   std::vector<CategoryBytes> plan(std::int64_t n_tokens, std::int64_t chunk,
                                   std::int64_t logit_rows) const;
   std::int64_t n_parameters() const { return n_parameters_; }
-  std::int64_t n_tensors() const { return n_tensors_; }
+  const std::vector<WantedTensor>& tensors() const { return tensors_; }
 
  private:
   DType dtype_;
   std::vector<MemoryUse> held_by_device_;  // before any model
   std::int64_t n_parameters_ = 0;
-  std::int64_t n_tensors_ = 0;
+  std::vector<WantedTensor> tensors_;
   std::unique_ptr<Model> model_;
 };
 
 std::int64_t total_bytes(const std::vector<CategoryBytes>& plan);
+
+/// Most tokens of prompt and answer whose plan fits into `budget` bytes; 0 when not even one does,
+/// and kEndlessContext when the model's memory does not grow to fill it.
+constexpr std::int64_t kEndlessContext = std::int64_t{1} << 30;
+std::int64_t longest_context(const Blueprint& blueprint, std::int64_t chunk, std::int64_t budget);
 
 /// The fp32 plan of a device that computes and caches in bf16: recurrent states and logits stay
 /// fp32 there, everything else takes half.

@@ -25,8 +25,9 @@ class ReferenceModel {
   bool sparse_on = true;
   bool exact_lse = false;
   bool fp32_scores = false;
+  std::size_t n_prompt = 0;  // tokens that were not decoded one by one; 0: all
 
-  /// Logits of every position of one prompt.
+  /// Logits of every position.
   Rows logits(const std::vector<TokenId>& ids) const {
     const auto hidden = integer("hidden_size");
     const bool scaled = config_.contains("scale_emb");
@@ -109,26 +110,55 @@ class ReferenceModel {
     return project(gate, prefix + "down_proj.weight");
   }
 
-  /// Half-split rotary embedding of every head, longrope's if scaled; row t is at position t.
+  /// How many times slower pair i turns than without scaling. Source: model reference §6.
+  double slowdown(std::size_t i) const {
+    const nlohmann::json& scaling = config_["rope_scaling"];
+    if (scaling.is_null()) return 1;
+    const auto get = [&](const char* field) { return scaling[field].get<double>(); };
+    if (scaling["rope_type"] == "longrope") return scaling["long_factor"][i].get<double>();
+    const auto d = number("head_dim");
+    const double theta = number("rope_theta");
+    const double trained = get("original_max_position_embeddings");
+    const double factor = get("factor");
+    if (scaling["rope_type"] == "llama3") {
+      const double wave = 2 * M_PI * std::pow(theta, 2 * static_cast<double>(i) / d);
+      const double low = get("low_freq_factor");
+      const double high = get("high_freq_factor");
+      if (wave < trained / high) return 1;
+      if (wave > trained / low) return factor;
+      const double u = (trained / wave - low) / (high - low);
+      return 1 / ((1 - u) / factor + u);
+    }
+    const auto pair = [&](double turns) {  // that makes so many turns in the trained length
+      return d * std::log(trained / (turns * 2 * M_PI)) / (2 * std::log(theta));
+    };
+    const double low = std::max(std::floor(pair(32)), 0.0);
+    const double high = std::min(std::ceil(pair(1)), d - 1);
+    const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    return 1 / (ramp / factor + (1 - ramp));
+  }
+
+  /// Factor of every cosine and sine.
+  double magnitude() const {
+    const nlohmann::json& scaling = config_["rope_scaling"];
+    if (scaling.is_null() || scaling["rope_type"] == "llama3") return 1;
+    if (scaling["rope_type"] == "yarn") return 0.1 * std::log(scaling["factor"].get<double>()) + 1;
+    const auto trained = scaling["original_max_position_embeddings"].get<double>();
+    const double longer = number("max_position_embeddings") / trained;
+    return std::sqrt(1 + std::log(longer) / std::log(trained));
+  }
+
+  /// Half-split rotary embedding of every head; row t is at position t.
   Rows rotate(Rows x) const {
     const std::size_t d = size("head_dim");
-    const nlohmann::json& scaling = config_["rope_scaling"];
-    const Row factors =
-        scaling.is_null() ? Row(d / 2, 1.0) : scaling["long_factor"].get<std::vector<double>>();
-    double magnitude = 1;
-    if (!scaling.is_null()) {
-      const auto trained = scaling["original_max_position_embeddings"].get<double>();
-      const double longer = number("max_position_embeddings") / trained;
-      magnitude = std::sqrt(1 + std::log(longer) / std::log(trained));
-    }
-    for (std::size_t t = 0; t < x.size(); ++t) {
-      for (std::size_t head = 0; head < x[t].size(); head += d) {
-        for (std::size_t i = 0; i < d / 2; ++i) {
-          const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(d);
-          const double angle =
-              static_cast<double>(t) * std::pow(number("rope_theta"), exponent) / factors[i];
-          const double cosine = magnitude * std::cos(angle);
-          const double sine = magnitude * std::sin(angle);
+    const double scale = magnitude();
+    for (std::size_t i = 0; i < d / 2; ++i) {
+      const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(d);
+      const double turn = std::pow(number("rope_theta"), exponent) / slowdown(i);
+      for (std::size_t t = 0; t < x.size(); ++t) {
+        const double cosine = scale * std::cos(static_cast<double>(t) * turn);
+        const double sine = scale * std::sin(static_cast<double>(t) * turn);
+        for (std::size_t head = 0; head < x[t].size(); head += d) {
           const double a = x[t][head + i];
           const double b = x[t][head + i + d / 2];
           x[t][head + i] = a * cosine - b * sine;
@@ -237,7 +267,8 @@ class ReferenceModel {
     const auto& sparse = config_["sparse_config"];
     const auto get = [&](const char* field) { return sparse[field].get<std::size_t>(); };
     const auto dense_len = sparse["dense_len"].get<std::int64_t>();
-    const std::size_t seen = dense_rule_row ? t + 1 : q.size();
+    const std::size_t prompt = n_prompt == 0 ? q.size() : n_prompt;
+    const std::size_t seen = dense_rule_row ? t + 1 : std::max(prompt, t + 1);
     if (dense_len > 0 && static_cast<std::int64_t>(seen) < dense_len) return visible;
 
     const std::size_t stride = get("kernel_stride");

@@ -50,7 +50,7 @@ inline void write_file(const std::filesystem::path& path, const std::string& tex
 }
 
 struct TinyOptions {
-  std::string family = "minicpm_sala";  // or minicpm4, qwen3
+  std::string family = "minicpm_sala";  // or minicpm4, qwen3, llama
   /// Layers of minicpm_sala; the others take as many softmax layers.
   std::vector<std::string> mixers = {"minicpm4", "lightning-attn", "lightning-attn", "minicpm4"};
   std::int64_t n_heads = 4;
@@ -73,6 +73,11 @@ struct TinyModel {
   std::map<std::string, std::vector<double>> weights;  // as stored, after rounding
 };
 
+/// Whether a family scales embedding, residual and logits.
+inline bool is_minicpm(const std::string& family) {
+  return family.starts_with("minicpm");
+}
+
 /// Everything before position 96 is visible to sparse rows: six blocks of 16 are selected.
 inline nlohmann::json tiny_config(const TinyOptions& options) {
   nlohmann::json config = {{"model_type", options.family},
@@ -91,10 +96,10 @@ inline nlohmann::json tiny_config(const TinyOptions& options) {
                            {"eos_token_id", 1},
                            {"tie_word_embeddings", options.tied},
                            {"torch_dtype", "bfloat16"}};
-  if (options.family != "qwen3") {
+  if (is_minicpm(options.family)) {
     config.update({{"scale_emb", 3}, {"scale_depth", 1.4}, {"dim_model_base", 16}});
   }
-  if (options.sparse && options.family != "qwen3") {
+  if (options.sparse && is_minicpm(options.family)) {
     config["sparse_config"] = {{"kernel_size", 8},  {"kernel_stride", 4}, {"init_blocks", 1},
                                {"block_size", 16},  {"window_size", 32},  {"topk", 4},
                                {"use_nope", false}, {"dense_len", 128}};

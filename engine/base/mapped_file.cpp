@@ -57,6 +57,12 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+void MappedFile::prefetch(std::span<const std::byte> part) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t before = reinterpret_cast<std::uintptr_t>(part.data()) % page;
+  ::madvise(const_cast<std::byte*>(part.data()) - before, part.size() + before, MADV_WILLNEED);
+}
+
 void MappedFile::drop(std::span<const std::byte> part) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   // Only whole pages: those at the ends may hold neighbours.

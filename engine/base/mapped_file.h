@@ -20,6 +20,8 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  /// Tells the system that all of a part of bytes() will be read soon.
+  static void prefetch(std::span<const std::byte> part);
   /// Tells the system that a part of bytes() will not be read again soon.
   static void drop(std::span<const std::byte> part);
 

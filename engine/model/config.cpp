@@ -7,6 +7,7 @@
 #include "engine/base/error.h"
 #include "engine/base/mapped_file.h"
 #include "engine/model/families/family.h"
+#include "engine/model/model_folder.h"
 
 namespace sala {
 namespace {
@@ -31,6 +32,26 @@ void add_generation_eos(const fs::path& folder, ModelConfig& config) {
     if (std::find(config.eos.begin(), config.eos.end(), id) == config.eos.end()) {
       config.eos.push_back(id);
     }
+  }
+}
+
+/// Says what a quantized checkpoint is before its tensors surprise.
+void refuse_quantized(const fs::path& folder, ConfigReader& reader) {
+  for (const char* field : {"quantization_config", "compression_config"}) {
+    reader.ignore({field});
+    if (!reader.has(field)) continue;
+    const json& content = reader.required(field);
+    const bool is_named = content.is_object() && content.contains("quant_method");
+    reader.fail(field,
+                fmt::format("says {}: quantized weights are not supported; use the "
+                            "checkpoint in bf16, f16 or f32",
+                            is_named ? content["quant_method"].dump() : "they are quantized"));
+  }
+  for (const char* name : {"quantize_config.json", "quant_config.json", "hf_quant_config.json"}) {
+    if (!fs::exists(folder / name)) continue;
+    throw Error((folder / name).string(),
+                "says that these weights are quantized, which is not supported; use the checkpoint "
+                "in bf16, f16 or f32");
   }
 }
 
@@ -61,6 +82,7 @@ ModelConfig read_model_config(const fs::path& folder, const Settings& settings,
   if (attention != "model" && attention != "dense") {
     throw Error("--attention", "'{}' is not one of its values model, dense", attention);
   }
+  check_links(folder);
   const fs::path path = folder / "config.json";
   ModelConfig config;
   config.json = read_text_file(path);
@@ -76,6 +98,7 @@ ModelConfig read_model_config(const fs::path& folder, const Settings& settings,
 
   ConfigReader reader(content, path.string());
   const Family& family = find_family(reader);
+  refuse_quantized(folder, reader);
   config.family = family.model_type;
   family.read(reader, settings, config);
   reader.finish();
@@ -90,8 +113,9 @@ ModelConfig read_model_config(const fs::path& folder, const Settings& settings,
   return config;
 }
 
-void adopt_softmax_norms(ModelConfig& config,
-                         const std::function<bool(const std::string& name)>& has_tensor) {
+void adopt_stored_parts(ModelConfig& config,
+                        const std::function<bool(const std::string& name)>& has_tensor) {
+  if (!config.tied_stated) config.tied = !has_tensor("lm_head.weight");
   for (LayerSpec& layer : config.layers) {
     const bool is_softmax = layer.kind == "dense" || layer.kind == "infllm_v2";
     if (is_softmax && has_tensor(layer.prefix + "q_norm.weight")) layer.options["qk_norm"] = true;

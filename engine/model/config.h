@@ -26,7 +26,8 @@ struct ModelConfig {
   float residual_scale = 1;  // of what each mixer and MLP adds
   float logit_divisor = 1;   // of the hidden state before the head
   float rms_norm_eps = 0;
-  bool tied = false;  // the head is the embedding table
+  bool tied = false;         // the head is the embedding table
+  bool tied_stated = false;  // config.json says whether; otherwise the checkpoint shows it
   std::optional<TokenId> bos;
   std::vector<TokenId> eos;
   std::vector<LayerSpec> layers;
@@ -43,9 +44,10 @@ struct ModelConfig {
 ModelConfig read_model_config(const std::filesystem::path& folder, const Settings& settings,
                               const std::string& attention);
 
-/// Gives softmax layers the query and key norms that a checkpoint has for them although the config
-/// cannot say so. has_tensor: whether the checkpoint holds a name. Source: model reference §2.3.
-void adopt_softmax_norms(ModelConfig& config,
-                         const std::function<bool(const std::string& name)>& has_tensor);
+/// Takes from a checkpoint what a config leaves open: query and key norms of softmax layers, of
+/// which no field speaks, and whether there is a head when tie_word_embeddings is absent.
+/// has_tensor: whether the checkpoint holds a name. Source: model reference §2.3.
+void adopt_stored_parts(ModelConfig& config,
+                        const std::function<bool(const std::string& name)>& has_tensor);
 
 }  // namespace sala

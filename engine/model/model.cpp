@@ -5,12 +5,14 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "engine/tensor/cost.h"
 
 namespace sala {
 namespace {
 
-double matmul_flops(TensorView x, TensorView weight) {
-  return 2.0 * static_cast<double>(x.rows) * static_cast<double>(weight.size());
+/// Of a norm, which writes as much as it reads.
+Cost norm_cost(TensorView x) {
+  return pass_cost({x, x});
 }
 
 }  // namespace
@@ -45,7 +47,9 @@ ModelState ModelState::clone() const {
 }
 
 Block::Block(const ModelConfig& config, std::size_t layer, WeightSource& weights, Backend& backend)
-    : rms_norm_eps_(config.rms_norm_eps), residual_scale_(config.residual_scale) {
+    : kind_(config.layers[layer].kind),
+      rms_norm_eps_(config.rms_norm_eps),
+      residual_scale_(config.residual_scale) {
   const std::string prefix = fmt::format("model.layers.{}.", layer);
   const std::int64_t hidden = config.hidden;
   const std::int64_t intermediate = config.intermediate;
@@ -62,12 +66,15 @@ void Block::forward(TensorView x, LayerState& state, const Activations& work,
   Backend& backend = context.backend;
   const TensorView normed = work.normed.view.row_range(0, x.rows);
   {
-    const Span span(context.trace, "norm");
+    const Span span(context.trace, "norm", norm_cost(x));
     backend.rms_norm(x, mixer_norm_.view, rms_norm_eps_, normed);
   }
-  mixer_->forward(normed, state, residual_scale_, x, context);
   {
-    const Span span(context.trace, "norm");
+    const LayerKindScope kind(context.trace, kind_.c_str());
+    mixer_->forward(normed, state, residual_scale_, x, context);
+  }
+  {
+    const Span span(context.trace, "norm", norm_cost(x));
     backend.rms_norm(x, mlp_norm_.view, rms_norm_eps_, normed);
   }
   const Workspace::Mark mark(context.scratch);
@@ -75,10 +82,12 @@ void Block::forward(TensorView x, LayerState& state, const Activations& work,
   {
     const Workspace::Mark spare_mark(context.scratch);
     const TensorView spare = context.scratch.take(x.rows, gate_.view.rows);
-    const Span span(context.trace, "mlp_gate_up", 2 * matmul_flops(normed, gate_.view));
+    const Cost product = product_cost(normed, gate_.view, inner);
+    const Span span(context.trace, "mlp_gate_up",
+                    {2 * product.flops, product.bytes + static_cast<double>(up_.view.bytes())});
     backend.gated_matmul(normed, gate_.view, up_.view, spare, inner);
   }
-  const Span span(context.trace, "mlp_down", matmul_flops(inner, down_.view));
+  const Span span(context.trace, "mlp_down", product_cost(inner, down_.view, x) + pass_cost({x}));
   backend.matmul_add(inner, down_.view, residual_scale_, x);
 }
 
@@ -133,7 +142,7 @@ TensorView Model::forward(std::span<const TokenId> ids, ModelState& state, const
   const TensorView x = work.x.view.row_range(0, static_cast<std::int64_t>(ids.size()));
   context.backend.set_position(state.length());
   {
-    const Span span(context.trace, "embed");
+    const Span span(context.trace, "embed", pass_cost({x, x}));
     context.backend.embed(embedding_.view, ids, config_.scale_emb, x);
   }
   run_blocks(x, state, work, context);
@@ -145,7 +154,7 @@ TensorView Model::step(ModelState& state, const Activations& work,
                        ExecutionContext& context) const {
   const TensorView x = work.x.view.row_range(0, 1);
   {
-    const Span span(context.trace, "embed");
+    const Span span(context.trace, "embed", pass_cost({x, x}));
     context.backend.embed_sampled(embedding_.view, config_.scale_emb, x);
   }
   run_blocks(x, state, work, context);
@@ -173,7 +182,8 @@ void Model::head(TensorView hidden, TensorView logits, const Activations& work,
   Backend& backend = context.backend;
   const TensorView normed = work.normed.view.row_range(0, hidden.rows);
   const TensorView& table = config_.tied ? embedding_.view : head_.view;
-  const Span span(context.trace, "lm_head", matmul_flops(normed, table));
+  const Span span(context.trace, "lm_head",
+                  norm_cost(hidden) + product_cost(normed, table, logits));
   backend.rms_norm(hidden, norm_.view, config_.rms_norm_eps, normed);
   if (config_.logit_divisor != 1) backend.scale(normed, 1 / config_.logit_divisor);
   backend.matmul(normed, table, logits);

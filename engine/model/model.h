@@ -48,6 +48,7 @@ class Block {
   const AttentionLayer& mixer() const { return *mixer_; }
 
  private:
+  std::string kind_;  // of the mixer
   float rms_norm_eps_;
   float residual_scale_;
   std::unique_ptr<AttentionLayer> mixer_;

@@ -2,17 +2,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/safetensors.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
 #include "engine/base/error.h"
 #include "engine/base/sha256.h"
+#include "engine/model/model_folder.h"
 
 namespace sala {
 namespace {
@@ -22,7 +26,8 @@ using nlohmann::json;
 
 static_assert(std::endian::native == std::endian::little, "safetensors is little-endian");
 
-constexpr std::int64_t kLengthBytes = 8;  // of the header length that begins a file
+constexpr std::int64_t kLengthBytes = 8;                 // of the header length that begins a file
+constexpr std::uint64_t kMostHeaderBytes = 100'000'000;  // by the format's own rule
 
 struct DTypeName {
   std::string_view name;
@@ -63,6 +68,17 @@ std::optional<std::vector<std::int64_t>> integers(const json& value) {
   return numbers;
 }
 
+/// Says what a dtype or name that cannot be used is a sign of.
+std::string unusable(const std::string& name, const json& dtype) {
+  if (dtype.is_string() && dtype.get_ref<const std::string&>().starts_with("F8_")) {
+    return "8-bit floating point is not supported";
+  }
+  for (const char* ending : {".qweight", ".qzeros", ".g_idx", ".weight_packed"}) {
+    if (name.ends_with(ending)) return "these are quantized weights (GPTQ, AWQ or alike)";
+  }
+  return "it is not supported";
+}
+
 StoredTensor read_entry(const std::string& file, const std::string& name, const json& entry,
                         std::span<const std::byte> data) {
   if (!entry.is_object()) throw Error(file, "tensor '{}': its entry is not an object", name);
@@ -80,8 +96,8 @@ StoredTensor read_entry(const std::string& file, const std::string& name, const 
         return dtype.is_string() && dtype.get_ref<const std::string&>() == known.name;
       });
   if (row == std::end(kDTypes)) {
-    throw Error(file, "tensor '{}': dtype {} is not supported; convert it to F32, F16 or BF16",
-                name, dtype.dump());
+    throw Error(file, "tensor '{}' has dtype {}: {}; use the checkpoint in F32, F16 or BF16", name,
+                dtype.dump(), unusable(name, dtype));
   }
   tensor.dtype = row->dtype;
 
@@ -120,19 +136,28 @@ StoredTensor read_entry(const std::string& file, const std::string& name, const 
   return tensor;
 }
 
-void check_overlaps(const std::string& file, const std::map<std::string, StoredTensor>& tensors) {
+/// The tensors must cover the data without overlaps or holes.
+void check_cover(const std::string& file, const std::map<std::string, StoredTensor>& tensors,
+                 std::span<const std::byte> data) {
   std::vector<std::pair<std::span<const std::byte>, const std::string*>> ranges;
   for (const auto& [name, tensor] : tensors) {
     if (!tensor.bytes.empty()) ranges.emplace_back(tensor.bytes, &name);
   }
   std::sort(ranges.begin(), ranges.end(),
             [](const auto& a, const auto& b) { return a.first.data() < b.first.data(); });
-  for (std::size_t i = 1; i < ranges.size(); ++i) {
+  std::size_t covered = 0;
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    covered += ranges[i].first.size();
+    if (i == 0) continue;
     const auto& before = ranges[i - 1].first;
     if (before.data() + before.size() > ranges[i].first.data()) {
       throw Error(file, "tensors '{}' and '{}' overlap; the file is corrupt", *ranges[i - 1].second,
                   *ranges[i].second);
     }
+  }
+  if (covered != data.size()) {
+    throw Error(file, "has {} bytes of data of which its tensors cover {}; the file is corrupt",
+                data.size(), covered);
   }
 }
 
@@ -143,11 +168,20 @@ std::map<std::string, StoredTensor> read_tensors(const fs::path& path, const Map
     throw Error(file, "has {} bytes, a safetensors file has at least 8; copy it again",
                 bytes.size());
   }
+  constexpr std::string_view kPointer = "version https://git-lfs";
+  if (std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size())
+          .starts_with(kPointer)) {
+    throw Error(file, "is a pointer of Git LFS, not the weights; fetch them with git lfs pull");
+  }
   std::uint64_t header_length = 0;
   std::memcpy(&header_length, bytes.data(), kLengthBytes);
   if (header_length > bytes.size() - kLengthBytes) {
     throw Error(file, "header length {} is beyond the end of the file ({} bytes); copy it again",
                 header_length, bytes.size());
+  }
+  if (header_length > kMostHeaderBytes) {
+    throw Error(file, "header length {} is over the format's limit of {}; the file is corrupt",
+                header_length, kMostHeaderBytes);
   }
   const auto header = bytes.subspan(kLengthBytes, header_length);
   const auto data = bytes.subspan(kLengthBytes + header_length);
@@ -158,13 +192,14 @@ std::map<std::string, StoredTensor> read_tensors(const fs::path& path, const Map
   for (const auto& [name, entry] : entries.items()) {
     if (name != "__metadata__") tensors[name] = read_entry(file, name, entry, data);
   }
-  check_overlaps(file, tensors);
+  check_cover(file, tensors, data);
   return tensors;
 }
 
 }  // namespace
 
 Checkpoint::Checkpoint(const fs::path& folder) {
+  check_links(folder);
   const fs::path single = folder / "model.safetensors";
   const fs::path index = folder / "model.safetensors.index.json";
   if (fs::exists(single)) {
@@ -174,10 +209,13 @@ Checkpoint::Checkpoint(const fs::path& folder) {
     source_ = index;
     open_shards(index);
   } else {
-    throw Error(
-        folder.string(),
-        "has neither model.safetensors nor model.safetensors.index.json; name a folder with "
-        "weights, or use --weights random");
+    const bool pickled = fs::exists(folder / "pytorch_model.bin") ||
+                         fs::exists(folder / "pytorch_model.bin.index.json");
+    throw Error(folder.string(),
+                "has neither model.safetensors nor model.safetensors.index.json{}; {}",
+                unfinished_downloads(folder),
+                pickled ? "its pytorch_model.bin must be converted to safetensors"
+                        : "name a folder with weights, or use --weights random");
   }
 }
 
@@ -202,13 +240,17 @@ void Checkpoint::open_shards(const fs::path& index) {
     }
     shards[file.get<std::string>()].push_back(name);
   }
+  const fs::path folder = index.parent_path();
+  std::vector<std::string> missing;
   for (const auto& [file, names] : shards) {
-    const fs::path path = index.parent_path() / file;
-    if (!fs::exists(path)) {
-      throw Error(where,
-                  "weight_map names the shard '{}' (for tensor '{}'), which is missing from {}",
-                  file, names.front(), index.parent_path().string());
-    }
+    if (!fs::exists(folder / file)) missing.push_back(file);
+  }
+  if (!missing.empty()) {
+    throw Error(where, "weight_map names {} shards of which {} are missing: {}{}", shards.size(),
+                missing.size(), fmt::join(missing, ", "), unfinished_downloads(folder));
+  }
+  for (const auto& [file, names] : shards) {
+    const fs::path path = folder / file;
     const auto mapped = files_.try_emplace(file, path).first;
     auto tensors = read_tensors(path, mapped->second);
     for (const std::string& name : names) {
@@ -226,8 +268,14 @@ void Checkpoint::open_shards(const fs::path& index) {
 
 std::string Checkpoint::sha256() const {
   if (files_.size() == 1) return sha256_hex(files_.begin()->second.bytes());
+  std::vector<std::pair<std::string, std::future<std::string>>> hashes;  // a thread a shard
+  for (const auto& [name, file] : files_) {
+    const auto bytes = file.bytes();
+    hashes.emplace_back(name,
+                        std::async(std::launch::async, [bytes] { return sha256_hex(bytes); }));
+  }
   std::string lines;
-  for (const auto& [name, file] : files_) lines += sha256_hex(file.bytes()) + "  " + name + "\n";
+  for (auto& [name, hash] : hashes) lines += hash.get() + "  " + name + "\n";
   return sha256_hex(lines);
 }
 

@@ -6,8 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <vector>
+#include <filesystem>
+#include <map>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/base/splitmix.h"
@@ -21,51 +22,60 @@ std::uint64_t hash_name(const std::string& name) {
   return hash;
 }
 
+constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+
+bool is_rotary_table(const std::string& name) {
+  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_emb.cos_cached") ||
+         name.ends_with("rotary_emb.sin_cached");
+}
+
+bool is_copy(const StoredTensor& tensor, const std::map<std::string, StoredTensor>& stored,
+             const std::string& of) {
+  const auto original = stored.find(of);
+  return original != stored.end() && original->second.dtype == tensor.dtype &&
+         original->second.shape == tensor.shape &&
+         std::equal(tensor.bytes.begin(), tensor.bytes.end(), original->second.bytes.begin(),
+                    original->second.bytes.end());
+}
+
+/// "2 missing (a, b)", with the first few names; nothing when there are none.
+void append_list(std::vector<std::string>& parts, const char* what,
+                 const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 4;
+  if (names.empty()) return;
+  const std::size_t n_shown = std::min(names.size(), kShown);
+  std::string list = fmt::format("{}", fmt::join(names.begin(), names.begin() + n_shown, ", "));
+  if (names.size() > n_shown) list += fmt::format(" and {} more", names.size() - n_shown);
+  parts.push_back(fmt::format("{} {} ({})", names.size(), what, list));
+}
+
 }  // namespace
 
 Tensor FileWeights::load(const std::string& name, std::int64_t rows, std::int64_t cols) {
-  const auto found = checkpoint_.tensors().find(name);
-  if (found == checkpoint_.tensors().end()) {
-    throw Error(checkpoint_.source().string(), "tensor '{}' ({} x {}) is missing", name, rows,
-                cols);
-  }
-  const StoredTensor& stored = found->second;
-  const std::vector<std::int64_t> expected =
-      rows == 1 ? std::vector{cols} : std::vector{rows, cols};
-  if (stored.shape != expected && stored.shape != std::vector{rows, cols}) {
-    throw Error(stored.file, "tensor '{}' has shape {}, the config asks for {}", name, stored.shape,
-                expected);
-  }
-  used_.insert(name);
-
+  const StoredTensor& stored = checkpoint_.tensors().at(name);
+  const std::int64_t bytes = rows * cols * dtype_bytes(stored.dtype);
+  SALA_CHECK(static_cast<std::int64_t>(stored.bytes.size()) == bytes, "shapes were checked");
   // Uploading only reads; TensorView has no form for constant data.
   auto* data = const_cast<std::byte*>(stored.bytes.data());
-  std::vector<std::byte> aligned;
   if (reinterpret_cast<std::uintptr_t>(data) %
           static_cast<std::uintptr_t>(dtype_bytes(stored.dtype)) !=
       0) {
-    aligned.assign(stored.bytes.begin(), stored.bytes.end());
-    data = aligned.data();
+    data = aligned_.emplace_back(stored.bytes.begin(), stored.bytes.end()).data();
   }
-  Tensor tensor = backend_.upload({data, stored.dtype, rows, cols}, "weights");
-  MappedFile::drop(stored.bytes);
+  Tensor tensor = make_tensor(backend_, rows, cols, "weights");
+  transfers_.push_back({{data, stored.dtype, rows, cols}, tensor.view});
   return tensor;
 }
 
-void FileWeights::check_all_used() const {
-  std::vector<std::string> unexpected;
-  for (const auto& [name, tensor] : checkpoint_.tensors()) {
-    const bool rotary_table = name.ends_with("rotary_emb.inv_freq") ||
-                              name.ends_with("rotary_emb.cos_cached") ||
-                              name.ends_with("rotary_emb.sin_cached");
-    if (!used_.contains(name) && !rotary_table) unexpected.push_back(name);
-  }
-  if (unexpected.empty()) return;
-  throw Error(
-      checkpoint_.source().string(),
-      "{} tensors have no place in the model its config.json describes: {}; does the config "
-      "belong to these weights?",
-      unexpected.size(), fmt::join(unexpected, ", "));
+std::int64_t FileWeights::fill() {
+  backend_.upload_each(transfers_);
+  std::int64_t bytes = 0;
+  for (const Transfer& transfer : transfers_) bytes += transfer.host.bytes();
+  transfers_.clear();
+  aligned_.clear();
+  for (const auto& [name, tensor] : checkpoint_.tensors()) MappedFile::drop(tensor.bytes);
+  return bytes;
 }
 
 Tensor RandomWeights::load(const std::string& name, std::int64_t rows, std::int64_t cols) {
@@ -80,10 +90,46 @@ Tensor RandomWeights::load(const std::string& name, std::int64_t rows, std::int6
   return tensor;
 }
 
-Tensor CountedWeights::load(const std::string&, std::int64_t rows, std::int64_t cols) {
-  ++n_tensors_;
-  n_parameters_ += rows * cols;
+Tensor ListedWeights::load(const std::string& name, std::int64_t rows, std::int64_t cols) {
+  tensors_.push_back({name, rows, cols});
   return {{}, {nullptr, DType::f32, rows, cols}};
+}
+
+void check_tensors(const Checkpoint& checkpoint, const std::vector<WantedTensor>& wanted) {
+  const auto& stored = checkpoint.tensors();
+  std::set<std::string> names;
+  std::vector<std::string> missing;
+  std::vector<std::string> misshapen;
+  for (const WantedTensor& tensor : wanted) {
+    names.insert(tensor.name);
+    const auto found = stored.find(tensor.name);
+    const std::vector matrix{tensor.rows, tensor.cols};
+    const std::vector expected = tensor.rows == 1 ? std::vector{tensor.cols} : matrix;
+    if (found == stored.end()) {
+      missing.push_back(fmt::format("{} {}", tensor.name, expected));
+    } else if (found->second.shape != expected && found->second.shape != matrix) {
+      misshapen.push_back(
+          fmt::format("{} is {} in {}, expected {}", tensor.name, found->second.shape,
+                      std::filesystem::path(found->second.file).filename().string(), expected));
+    }
+  }
+  std::vector<std::string> unexpected;
+  for (const auto& [name, tensor] : stored) {
+    if (names.contains(name) || is_rotary_table(name)) continue;
+    if (name == kHead && is_copy(tensor, stored, kEmbedding)) continue;
+    unexpected.push_back(name);
+    if (name == kHead) {
+      unexpected.back() += " (tie_word_embeddings is true, but it differs from the embedding)";
+    }
+  }
+  std::vector<std::string> problems;
+  append_list(problems, "tensors missing", missing);
+  append_list(problems, "of another shape", misshapen);
+  append_list(problems, "unexpected", unexpected);
+  if (problems.empty()) return;
+  throw Error(checkpoint.source().string(),
+              "does not hold the model that config.json describes: {}; do the two belong together?",
+              fmt::join(problems, "; "));
 }
 
 }  // namespace sala

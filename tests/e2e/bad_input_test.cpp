@@ -56,6 +56,28 @@ class BadInputTest : public SalaTest {
     write_file(model_ / "config.json", config.dump());
   }
 
+  /// Replaces the weights by two shards, each with its half of the layers.
+  void write_shards(const std::vector<TensorToWrite>& first,
+                    const std::vector<TensorToWrite>& second) const {
+    std::filesystem::remove(model_ / "model.safetensors");
+    std::vector<TensorToWrite> halves[2];
+    json map;
+    const auto take = [&](const std::vector<TensorToWrite>& tensors, std::size_t half) {
+      for (const TensorToWrite& tensor : tensors) {
+        const bool is_late = tensor.name.find("layers.2") != std::string::npos ||
+                             tensor.name.find("layers.3") != std::string::npos;
+        if (is_late != (half == 1)) continue;
+        halves[half].push_back(tensor);
+        map[tensor.name] = half == 0 ? "one.safetensors" : "two.safetensors";
+      }
+    };
+    take(first, 0);
+    take(second, 1);
+    write_safetensors(model_ / "one.safetensors", halves[0]);
+    write_safetensors(model_ / "two.safetensors", halves[1]);
+    write_file(model_ / "model.safetensors.index.json", json{{"weight_map", map}}.dump());
+  }
+
   std::filesystem::path model_;
 };
 
@@ -77,6 +99,75 @@ TEST_F(BadInputTest, damaged_weights_are_named) {
       {"model.safetensors.index.json", "model-00002-of-00002.safetensors", "missing"});
   expect_model_refused([&] { change_config("intermediate_size", 96); },
                        {"model.safetensors", "mlp", "[80, 48]", "[96, 48]"});
+}
+
+TEST_F(BadInputTest, unfinished_downloads_are_named) {
+  const auto file = model_ / "model.safetensors";
+  expect_model_refused(
+      [&] { std::filesystem::rename(file, model_ / "model.safetensors.incomplete"); },
+      {"neither model.safetensors", "1 unfinished downloads"});
+  expect_model_refused(
+      [&] { write_file(file, "version https://git-lfs.github.com/spec/v1\nsize 9\n"); },
+      {"model.safetensors", "git lfs pull"});
+  expect_model_refused([&] { std::filesystem::resize_file(file, 3); },
+                       {"model.safetensors", "3 bytes"});
+  expect_model_refused([&] { std::filesystem::resize_file(file, 100); },
+                       {"model.safetensors", "header length", "copy it again"});
+}
+
+TEST_F(BadInputTest, links_that_leave_the_folder_are_refused) {
+  for (const char* name : {"model.safetensors", "config.json", "tokenizer.json"}) {
+    expect_model_refused(
+        [&] {
+          std::filesystem::rename(model_ / name, folder_ / "elsewhere");
+          std::filesystem::create_symlink(folder_ / "elsewhere", model_ / name);
+        },
+        {name, "symbolic link", "outside the model folder"});
+  }
+}
+
+TEST_F(BadInputTest, a_snapshot_of_the_hugging_face_cache_is_a_model_folder) {
+  const auto cache = folder_ / "models--openbmb--tiny";
+  const auto snapshot = cache / "snapshots" / "4cf2";
+  std::filesystem::create_directories(snapshot);
+  std::filesystem::create_directories(cache / "blobs");
+  int n_blobs = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(model_)) {
+    const auto blob = std::filesystem::path("blobs") / std::to_string(n_blobs++);
+    std::filesystem::copy_file(entry.path(), cache / blob);
+    std::filesystem::create_symlink("../.." / blob, snapshot / entry.path().filename());
+  }
+  const Finished direct = generate();
+  model_ = snapshot;
+  const Finished linked = generate();
+  EXPECT_EQ(linked.code, 0) << linked.err;
+  EXPECT_EQ(linked.out, direct.out);
+}
+
+TEST_F(BadInputTest, weights_of_another_model_are_listed) {
+  TinyOptions own;
+  own.vocab = 258;
+  TinyOptions other = own;
+  other.family = "qwen3";
+  expect_model_refused([&] { write_file(model_ / "config.json", tiny_config(other).dump()); },
+                       {"model.safetensors", "config.json", "missing", "q_norm", "unexpected"});
+  TinyOptions narrower = own;
+  narrower.intermediate = 64;
+  TinyModel ignored;
+  const auto write = [&](const TinyOptions& second) {
+    write_shards(tiny_tensors(own, ignored), tiny_tensors(second, ignored));
+  };
+  expect_model_refused([&] { write(narrower); },
+                       {"index.json", "of another shape", "in two.safetensors"});
+  write(own);
+  EXPECT_EQ(generate().code, 0);
+}
+
+TEST_F(BadInputTest, quantized_weights_are_refused_by_name) {
+  expect_model_refused([&] { change_config("quantization_config", {{"quant_method", "awq"}}); },
+                       {"config.json", "'quantization_config'", "awq", "bf16"});
+  expect_model_refused([&] { write_file(model_ / "quantize_config.json", "{}"); },
+                       {"quantize_config.json", "quantized"});
 }
 
 TEST_F(BadInputTest, a_config_that_cannot_be_followed_is_named) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/base/data_dir.h"
 #include "engine/base/mapped_file.h"
@@ -42,7 +43,7 @@ TEST_F(Config, minicpm_sala_9b_has_the_published_size) {
   const auto backend = make_backend("cpu", 1);
   const Blueprint blueprint(config, *backend);
   EXPECT_EQ(blueprint.n_parameters(), 9'477'203'968);
-  EXPECT_EQ(blueprint.n_tensors(), 395);
+  EXPECT_EQ(blueprint.tensors().size(), 395U);
   EXPECT_NEAR(config.residual_scale, 0.2474873734152916, 1e-8);
   EXPECT_EQ(config.logit_divisor, 16);
   EXPECT_EQ(config.eos, (std::vector<TokenId>{2, 73440}));
@@ -139,7 +140,136 @@ TEST_F(Config, longrope_that_is_not_as_published_is_refused) {
   expect_refused(with("factor", 4.0), {"rope_scaling.factor"});
   json config = sala_9b();
   config["rope_scaling"] = preset("minicpm4-8b")["rope_scaling"];
-  expect_refused(config, {"'rope_scaling'", "longrope"});
+  expect_refused(config, {"'rope_scaling.rope_type'", "longrope", "default"});
+}
+
+TEST_F(Config, llama_3_8b_has_the_published_size_and_slows_its_long_waves) {
+  const ModelConfig config = read(preset("llama-3.1-8b"));
+  const auto backend = make_backend("cpu", 1);
+  EXPECT_EQ(Blueprint(config, *backend).n_parameters(), 8'030'261'248);
+  EXPECT_EQ(config.family, "llama");
+  EXPECT_EQ(config.layers[31].kind, "dense");
+  EXPECT_EQ(config.layers[31].options["qk_norm"], false);
+  const json& rope = config.layers[0].options["rope"];
+  EXPECT_EQ(rope["theta"], 500000.0);
+  const auto slowdown = rope["slowdown"].get<std::vector<double>>();
+  ASSERT_EQ(slowdown.size(), 64U);
+  for (std::size_t i = 0; i < slowdown.size(); ++i) {
+    const double wave = 2 * M_PI * std::pow(500000.0, static_cast<double>(i) / 64);
+    if (wave < 2048) {
+      EXPECT_DOUBLE_EQ(slowdown[i], 1) << i;
+    } else if (wave > 8192) {
+      EXPECT_DOUBLE_EQ(slowdown[i], 8) << i;
+    } else {
+      const double u = (8192 / wave - 1) / 3;
+      EXPECT_NEAR(1 / slowdown[i], (1 - u) / 8 + u, 1e-12) << i;
+    }
+  }
+}
+
+TEST_F(Config, llama_2_leaves_out_what_its_class_says) {
+  TinyOptions options;
+  options.family = "llama";
+  json config = tiny_config(options);
+  config.erase("rope_theta");
+  config.erase("head_dim");
+  config["hidden_size"] = 64;
+  const ModelConfig read_config = read(config);
+  EXPECT_EQ(read_config.layers[0].options["rope"]["theta"], 10000.0);
+  EXPECT_EQ(read_config.layers[0].options["head_dim"], 16);
+  EXPECT_FALSE(read_config.layers[0].options["rope"].contains("slowdown"));
+  config["hidden_size"] = 66;
+  expect_refused(config, {"'num_attention_heads'", "head_dim"});
+}
+
+TEST_F(Config, yarn_slows_the_published_pairs) {
+  json config = preset("qwen3-8b");
+  config["rope_scaling"] = {
+      {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32768}};
+  const json rope = read(config).layers[0].options["rope"];
+  const auto slowdown = rope["slowdown"].get<std::vector<double>>();
+  ASSERT_EQ(slowdown.size(), 64U);
+  for (std::size_t i = 0; i < slowdown.size(); ++i) {
+    const double ramp = std::clamp((static_cast<double>(i) - 23) / 17, 0.0, 1.0);
+    EXPECT_NEAR(1 / slowdown[i], 1 - ramp + ramp / 4, 1e-12) << i;
+  }
+  EXPECT_NEAR(rope["magnitude"].get<double>(), 1.138629, 1e-6);
+}
+
+TEST_F(Config, scalings_of_other_families_and_broken_ones_are_refused) {
+  const json llama3 = preset("llama-3.1-8b")["rope_scaling"];
+  json config = preset("qwen3-8b");
+  config["rope_scaling"] = llama3;
+  expect_refused(config, {"'rope_scaling.rope_type'", "llama3", "default or yarn"});
+  const auto with = [&](const char* field, const json& value) {
+    json changed = preset("llama-3.1-8b");
+    changed["rope_scaling"][field] = value;
+    return changed;
+  };
+  expect_refused(with("rope_type", "dynamic"), {"'rope_scaling.rope_type'", "dynamic", "llama3"});
+  expect_refused(with("type", "yarn"), {"'rope_scaling.type'", "yarn"});
+  expect_refused(with("factor", nullptr), {"'rope_scaling.factor'", "missing"});
+  expect_refused(with("factor", 0), {"'rope_scaling.factor'", "positive"});
+  expect_refused(with("high_freq_factor", 1), {"'rope_scaling.high_freq_factor'"});
+  expect_refused(with("beta_fast", 32), {"rope_scaling.beta_fast"});
+  config = preset("llama-3.1-8b");
+  config["rope_scaling"] = "llama3";
+  expect_refused(config, {"rope_scaling", "not a JSON object"});
+  config["rope_scaling"] = {{"type", "default"}};
+  EXPECT_FALSE(read(config).layers[0].options["rope"].contains("slowdown"));
+  config["rope_theta"] = 0.5;
+  expect_refused(config, {"'rope_theta'"});
+}
+
+TEST_F(Config, rotary_fields_as_transformers_5_writes_them_mean_the_same) {
+  for (const char* name : {"llama-3.1-8b", "minicpm4-8b", "qwen3-8b", "minicpm-sala-9b"}) {
+    const json old_form = preset(name);
+    json new_form = old_form;
+    new_form["rope_parameters"] = old_form["rope_scaling"].is_null()
+                                      ? json{{"rope_type", "default"}}
+                                      : old_form["rope_scaling"];
+    new_form["rope_parameters"]["rope_theta"] = old_form["rope_theta"];
+    new_form.erase("rope_scaling");
+    new_form.erase("rope_theta");
+    const ModelConfig old_config = read(old_form);
+    const ModelConfig new_config = read(new_form);
+    for (std::size_t i = 0; i < old_config.layers.size(); ++i) {
+      ASSERT_EQ(new_config.layers[i].options, old_config.layers[i].options) << name << " " << i;
+    }
+    new_form["rope_theta"] = 3;
+    expect_refused(new_form, {"'rope_theta'", "rope_parameters"});
+    new_form.erase("rope_theta");
+    new_form["rope_parameters"].erase("rope_theta");
+    expect_refused(new_form, {"'rope_parameters.rope_theta'", "missing"});
+  }
+}
+
+TEST_F(Config, quantized_models_are_refused_by_name) {
+  json config = preset("qwen3-8b");
+  config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
+  expect_refused(config, {"'quantization_config'", "gptq", "bf16"});
+  config["quantization_config"] = {{"quant_method", "fp8"}};
+  expect_refused(config, {"fp8"});
+  config["quantization_config"] = nullptr;
+  EXPECT_NO_THROW(read(config));
+  write_file(folder_.path() / "quantize_config.json", "{}");
+  expect_error([&] { read(config); }, {"quantize_config.json", "quantized"});
+}
+
+TEST_F(Config, a_config_that_leaves_the_head_open_takes_it_from_the_checkpoint) {
+  json config = tiny_config({});
+  config.erase("tie_word_embeddings");
+  for (const bool has_head : {true, false}) {
+    ModelConfig read_config = read(config);
+    EXPECT_FALSE(read_config.tied_stated);
+    adopt_stored_parts(
+        read_config, [&](const std::string& name) { return has_head && name == "lm_head.weight"; });
+    EXPECT_EQ(read_config.tied, !has_head);
+  }
+  config["tie_word_embeddings"] = false;
+  ModelConfig stated = read(config);
+  adopt_stored_parts(stated, [](const std::string&) { return false; });
+  EXPECT_FALSE(stated.tied);
 }
 
 TEST_F(Config, attention_dense_replaces_sparse_layers_only) {
@@ -156,18 +286,21 @@ TEST_F(Config, attention_dense_replaces_sparse_layers_only) {
 }
 
 TEST_F(Config, every_structural_field_is_required) {
-  for (const char* family : {"minicpm_sala", "minicpm4", "qwen3"}) {
+  for (const char* family : {"minicpm_sala", "minicpm4", "qwen3", "llama"}) {
     TinyOptions options;
     options.family = family;
     const json config = tiny_config(options);
     for (const auto& [field, value] : config.items()) {
       json without = config;
       without.erase(field);
-      const bool optional = field == "hidden_act" || field == "rope_scaling" ||
-                            field == "torch_dtype" || field == "bos_token_id" ||
-                            field == "eos_token_id" || field == "sparse_config" ||
-                            (field == "head_dim" && options.family == "minicpm4");
-      if (optional) {
+      std::set<std::string> optional{"hidden_act",         "rope_scaling", "torch_dtype",
+                                     "bos_token_id",       "eos_token_id", "sparse_config",
+                                     "tie_word_embeddings"};
+      // Published configs of these leave more to their class.
+      if (options.family == "minicpm4" || options.family == "llama") {
+        optional.insert({"head_dim", "rope_theta"});
+      }
+      if (optional.contains(field)) {
         EXPECT_NO_THROW(read(without)) << family << " " << field;
       } else {
         expect_refused(without, {"'" + field + "'"});
@@ -191,16 +324,21 @@ TEST_F(Config, wrong_types_and_values_name_the_field) {
   expect_refused(with("hidden_size", "48"), {"'hidden_size'", "integer"});
   expect_refused(with("hidden_size", 0), {"'hidden_size'", "positive"});
   expect_refused(with("vocab_size", std::int64_t{1} << 40), {"'vocab_size'"});
+  expect_refused(with("num_hidden_layers", 2147483647), {"'num_hidden_layers'", "10000"});
   expect_refused(with("rms_norm_eps", -1), {"'rms_norm_eps'", "positive"});
   expect_refused(with("qk_norm", 1), {"'qk_norm'", "true or false"});
   expect_refused(with("hidden_act", "gelu"), {"'hidden_act'", "gelu", "silu"});
   expect_refused(with("attention_bias", true), {"'attention_bias'"});
-  expect_refused(with("attention_dropout", 0.1), {"'attention_dropout'"});
-  expect_refused(with("rope_scaling", {{"rope_type", "longrope"}}), {"'rope_scaling'", "longrope"});
+  expect_refused(with("partial_rotary_factor", 0.5), {"'partial_rotary_factor'"});
   TinyOptions sliding;
   sliding.family = "qwen3";
   sliding.changes["use_sliding_window"] = true;
   expect_refused(tiny_config(sliding), {"'use_sliding_window'"});
+  sliding.changes["use_sliding_window"] = false;
+  sliding.changes["layer_types"] = json(4, "full_attention");
+  EXPECT_NO_THROW(read(tiny_config(sliding)));
+  sliding.changes["layer_types"][2] = "sliding_attention";
+  expect_refused(tiny_config(sliding), {"'layer_types'", "full_attention"});
   expect_refused(with("num_key_value_heads", 3), {"'num_key_value_heads'", "divide"});
   expect_refused(with("lightning_nh", 3), {"'lightning_nkv'", "divide"});
   expect_refused(with("lightning_head_dim", 8), {"'lightning_head_dim'", "head_dim"});

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <numeric>
+#include <set>
 
 #include "engine/base/data_dir.h"
 #include "engine/base/sha256.h"
@@ -92,7 +94,7 @@ TEST_F(EngineErrors, wrong_weights_are_named) {
         tensors.push_back(named(tensors, q));
         tensors.back().name = "model.layers.9.self_attn.q_proj.weight";
       },
-      {"model.safetensors", "model.layers.9.self_attn.q_proj.weight", "no place"});
+      {"model.safetensors", "model.layers.9.self_attn.q_proj.weight", "unexpected"});
   expect_weights_refused(
       [&](auto& tensors) {
         std::erase_if(tensors, [](const auto& t) { return t.name == "lm_head.weight"; });
@@ -201,6 +203,64 @@ TEST_F(EngineErrors, timings_add_up) {
   for (const StageTime& stage : output.stages) stages += stage.ns;
   EXPECT_LE(stages, output.timing.total_ns);
   EXPECT_FALSE(output.route.empty());
+}
+
+TEST_F(EngineErrors, every_stage_declares_what_it_moves_and_layers_say_their_kind) {
+  const auto engine = make_engine(options_);
+  const Output output = engine->run(request(random_ids(700, 300, 1), 5));
+  std::set<std::string> kinds;
+  for (const StageTime& stage : output.stages) {
+    EXPECT_GT(stage.bytes, 0) << stage.name;
+    EXPECT_GT(stage.calls, 0) << stage.name;
+    EXPECT_EQ(stage.flops > 0,
+              stage.name.ends_with("qkv") || stage.name.ends_with("attend") ||
+                  stage.name.ends_with("score") || stage.name.ends_with("linear_scan") ||
+                  stage.name.ends_with("out_proj") || stage.name.ends_with(".gate") ||
+                  stage.name.find("mlp") != std::string::npos || stage.name.ends_with("lm_head"))
+        << stage.name;
+    kinds.insert(stage.layer_kind);
+  }
+  EXPECT_EQ(kinds, (std::set<std::string>{"", "infllm_v2", "lightning"}));
+}
+
+TEST_F(EngineErrors, work_declared_does_not_depend_on_the_chunk_where_it_is_the_same_work) {
+  // Products: 2 · rows · weights, however the rows are cut.
+  std::map<std::string, double> flops[2];
+  for (const int i : {0, 1}) {
+    options_.chunk = i == 0 ? 512 : 64;
+    const Output output = make_engine(options_)->run(request(random_ids(500, 300, 1), 0));
+    for (const StageTime& stage : output.stages) flops[i][stage.name] = stage.flops;
+  }
+  for (const auto& [name, value] : flops[0]) {
+    if (name.ends_with("linear_scan")) continue;  // counts the chunk's own triangle
+    EXPECT_DOUBLE_EQ(flops[1][name], value) << name;
+  }
+}
+
+TEST_F(EngineErrors, every_chunk_of_a_prompt_has_its_time) {
+  options_.chunk = 64;
+  const auto engine = make_engine(options_);
+  for (const std::int64_t n : {1, 64, 65, 200}) {
+    const Timing timing = engine->run(request(random_ids(n, 300, 1), 2)).timing;
+    ASSERT_EQ(timing.chunk_ns.size(), static_cast<std::size_t>((n + 63) / 64)) << n;
+    std::int64_t sum = 0;
+    for (const std::int64_t ns : timing.chunk_ns) {
+      EXPECT_GT(ns, 0);
+      sum += ns;
+    }
+    EXPECT_LE(sum, timing.prefill_ns);
+    EXPECT_GT(timing.stage_overhead_ns, 0);
+  }
+}
+
+TEST_F(EngineErrors, without_stage_times_there_are_none_and_the_answer_is_the_same) {
+  const Output timed = make_engine(options_)->run(request(random_ids(200, 300, 1), 5));
+  options_.time_stages = false;
+  const Output plain = make_engine(options_)->run(request(random_ids(200, 300, 1), 5));
+  EXPECT_TRUE(plain.stages.empty());
+  EXPECT_TRUE(plain.timing.chunk_ns.empty());
+  EXPECT_EQ(plain.timing.stage_overhead_ns, 0);
+  EXPECT_EQ(plain.tokens, timed.tokens);
 }
 
 TEST_F(EngineErrors, generation_stops_at_every_end_token) {

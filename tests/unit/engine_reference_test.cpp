@@ -127,6 +127,28 @@ TEST(EngineReference, qwen3_equals_double_precision_model) {
   EXPECT_LT(engine_error(options, 130), kTolerance);
 }
 
+TEST(EngineReference, scaled_qwen3_equals_double_precision_model) {
+  TinyOptions options;
+  options.family = "qwen3";
+  options.changes["rope_scaling"] = {
+      {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
+  EXPECT_LT(engine_error(options, 200), kTolerance);
+}
+
+TEST(EngineReference, llama_equals_double_precision_model) {
+  TinyOptions options;
+  options.family = "llama";
+  EXPECT_LT(engine_error(options, 130), kTolerance) << "Llama 2";
+  options.tied = true;
+  // Eight pairs of wavelengths 6 to 20,000 around the bands at 16 and 64.
+  options.changes["rope_scaling"] = {{"rope_type", "llama3"},
+                                     {"factor", 8.0},
+                                     {"low_freq_factor", 1.0},
+                                     {"high_freq_factor", 4.0},
+                                     {"original_max_position_embeddings", 64}};
+  EXPECT_LT(engine_error(options, 200), kTolerance) << "Llama 3";
+}
+
 TEST(EngineReference, every_weight_dtype_equals_double_precision_model) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     TinyOptions options;

@@ -121,6 +121,84 @@ TEST_F(Safetensors, overlapping_tensors_are_refused) {
   expect_refused({"model.safetensors", "'a'", "'b'", "overlap"});
 }
 
+TEST_F(Safetensors, bytes_that_no_tensor_covers_are_refused) {
+  write_raw(file(), R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}})", 8);
+  expect_refused({"model.safetensors", "8 bytes of data", "cover 4"});
+  write_raw(file(), R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})", 9);
+  expect_refused({"9 bytes of data", "cover 4"});
+}
+
+TEST_F(Safetensors, a_pointer_in_place_of_the_file_is_recognised) {
+  write_file(file(), "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n");
+  expect_refused({"model.safetensors", "Git LFS", "git lfs pull"});
+}
+
+TEST_F(Safetensors, quantized_tensors_are_recognised) {
+  const auto entry = [](const char* name, const char* dtype, std::size_t size) {
+    return json{{name, {{"dtype", dtype}, {"shape", {1}}, {"data_offsets", {0, size}}}}}.dump();
+  };
+  write_raw(file(), entry("model.layers.0.mlp.up_proj.qweight", "I32", 4), 4);
+  expect_refused({"up_proj.qweight", "I32", "GPTQ, AWQ", "BF16"});
+  write_raw(file(), entry("model.layers.0.mlp.up_proj.weight", "F8_E4M3", 1), 1);
+  expect_refused({"up_proj.weight", "F8_E4M3", "8-bit", "BF16"});
+}
+
+TEST_F(Safetensors, pickled_weights_are_named) {
+  write_file(folder_.path() / "pytorch_model.bin", "");
+  expect_refused({"pytorch_model.bin", "converted to safetensors"});
+}
+
+TEST_F(Safetensors, unfinished_downloads_are_counted) {
+  const auto partial = folder_.path() / ".cache" / "huggingface" / "download";
+  std::filesystem::create_directories(partial);
+  write_file(partial / "abc.incomplete", "");
+  write_file(folder_.path() / "model.safetensors.incomplete", "");
+  expect_refused({"neither model.safetensors", "2 unfinished downloads"});
+  const json map = {{"a", "one.safetensors"}};
+  write_file(index(), json{{"weight_map", map}}.dump());
+  expect_refused({"one.safetensors", "missing", "2 unfinished downloads"});
+}
+
+TEST_F(Safetensors, links_that_leave_the_folder_are_refused) {
+  const TempFolder elsewhere;
+  const auto outside = elsewhere.path() / "model.safetensors";
+  write_safetensors(outside, {f32_tensor("a", {1}, {1})});
+  std::filesystem::create_symlink(outside, file());
+  expect_refused({file().string(), "symbolic link", outside.string()});
+  std::filesystem::remove(file());
+
+  const json map = {{"a", "one.safetensors"}};
+  write_file(index(), json{{"weight_map", map}}.dump());
+  std::filesystem::create_symlink(outside, folder_.path() / "one.safetensors");
+  expect_refused({"one.safetensors", "symbolic link"});
+  std::filesystem::remove(folder_.path() / "one.safetensors");
+  std::filesystem::create_symlink("absent", folder_.path() / "one.safetensors");
+  expect_refused({"are missing: one.safetensors"});
+  std::filesystem::remove(folder_.path() / "one.safetensors");
+
+  std::filesystem::copy_file(outside, folder_.path() / "real.safetensors");
+  std::filesystem::create_symlink("real.safetensors", folder_.path() / "one.safetensors");
+  EXPECT_EQ(Checkpoint(folder_.path()).tensors().size(), 1U);
+}
+
+TEST_F(Safetensors, links_of_the_hugging_face_cache_are_followed) {
+  const auto snapshot = folder_.path() / "models--a--b" / "snapshots" / "0123";
+  const auto blobs = folder_.path() / "models--a--b" / "blobs";
+  std::filesystem::create_directories(snapshot);
+  std::filesystem::create_directories(blobs);
+  write_safetensors(blobs / "beef", {f32_tensor("a", {1}, {1})});
+  std::filesystem::create_symlink("../../blobs/beef", snapshot / "model.safetensors");
+  EXPECT_EQ(Checkpoint(snapshot).tensors().size(), 1U);
+  write_file(blobs / "cafe.incomplete", "");
+  std::filesystem::remove(blobs / "beef");
+  expect_error([&] { const Checkpoint checkpoint(snapshot); },
+               {"neither model.safetensors", "1 unfinished"});
+  write_safetensors(folder_.path() / "models--a--b" / "beef", {f32_tensor("a", {1}, {1})});
+  std::filesystem::remove(snapshot / "model.safetensors");
+  std::filesystem::create_symlink("../../beef", snapshot / "model.safetensors");
+  expect_error([&] { const Checkpoint checkpoint(snapshot); }, {"symbolic link"});
+}
+
 TEST_F(Safetensors, duplicate_names_are_refused) {
   write_raw(file(),
             R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
@@ -149,8 +227,9 @@ TEST_F(Safetensors, an_index_that_disagrees_with_its_shards_is_refused) {
     expect_refused({"model.safetensors.index.json"});
     expect_refused(parts);
   };
-  expect_map_refused({{"a", "one.safetensors"}, {"b", "two.safetensors"}},
-                     {"'two.safetensors'", "'b'", "missing"});
+  expect_map_refused(
+      {{"a", "one.safetensors"}, {"b", "two.safetensors"}, {"c", "three.safetensors"}},
+      {"3 shards", "2 are missing", "three.safetensors, two.safetensors"});
   expect_map_refused({{"a", "one.safetensors"}, {"b", "one.safetensors"}},
                      {"'b'", "'one.safetensors'", "it is not"});
   expect_map_refused({{"a", "../one.safetensors"}}, {"'a'", "../one.safetensors"});
@@ -166,17 +245,46 @@ TEST_F(Safetensors, an_index_that_disagrees_with_its_shards_is_refused) {
   expect_refused({"index.json", "not valid JSON"});
 }
 
-TEST_F(Safetensors, weights_of_another_shape_and_strangers_are_named) {
-  write_safetensors(file(), {f32_tensor("w", {2, 3}, {1, 2, 3, 4, 5, 6}),
-                             f32_tensor("layer.rotary_emb.inv_freq", {1}, {1}),
-                             f32_tensor("stranger", {1}, {1})});
+TEST_F(Safetensors, missing_misshapen_and_unexpected_tensors_are_listed_together) {
+  write_safetensors(
+      file(),
+      {f32_tensor("w", {2, 3}, {1, 2, 3, 4, 5, 6}), f32_tensor("row", {1, 2}, {1, 2}),
+       f32_tensor("layer.rotary_emb.inv_freq", {1}, {1}), f32_tensor("stranger", {1}, {1})});
+  const Checkpoint checkpoint(folder_.path());
+  EXPECT_NO_THROW(check_tensors(checkpoint, {{"w", 2, 3}, {"row", 1, 2}, {"stranger", 1, 1}}));
+  expect_error(
+      [&] { check_tensors(checkpoint, {{"w", 3, 2}, {"row", 1, 2}, {"a", 1, 2}, {"b", 2, 2}}); },
+      {"model.safetensors", "config.json", "2 tensors missing (a [2], b [2, 2])",
+       "1 of another shape (w is [2, 3] in model.safetensors, expected [3, 2])",
+       "1 unexpected (stranger)"});
+  std::vector<WantedTensor> many{{"w", 2, 3}, {"row", 1, 2}, {"stranger", 1, 1}};
+  for (int i = 0; i < 9; ++i) many.push_back({fmt::format("m{}", i), 1, 1});
+  expect_error([&] { check_tensors(checkpoint, many); },
+               {"9 tensors missing", "m3 [1] and 5 more"});
+}
+
+TEST_F(Safetensors, the_head_of_a_tied_model_may_be_stored_as_a_copy) {
+  const std::vector<WantedTensor> tied{{"model.embed_tokens.weight", 1, 2}};
+  write_safetensors(file(), {f32_tensor("model.embed_tokens.weight", {1, 2}, {1, 2}),
+                             f32_tensor("lm_head.weight", {1, 2}, {1, 2})});
+  EXPECT_NO_THROW(check_tensors(Checkpoint(folder_.path()), tied));
+  write_safetensors(file(), {f32_tensor("model.embed_tokens.weight", {1, 2}, {1, 2}),
+                             f32_tensor("lm_head.weight", {1, 2}, {1, 3})});
+  expect_error([&] { check_tensors(Checkpoint(folder_.path()), tied); },
+               {"lm_head.weight", "tie_word_embeddings", "differs"});
+}
+
+TEST_F(Safetensors, weights_are_filled_in_once_all_are_known) {
+  write_safetensors(file(),
+                    {f32_tensor("w", {2, 3}, {1, 2, 3, 4, 5, 6}), f32_tensor("v", {2}, {7, 8})});
   const auto backend = make_backend("cpu", 1);
   const Checkpoint checkpoint(folder_.path());
   FileWeights weights(checkpoint, *backend);
-  expect_error([&] { weights.load("w", 3, 2); }, {"model.safetensors", "'w'", "[2, 3]", "[3, 2]"});
-  expect_error([&] { weights.load("absent", 3, 2); }, {"model.safetensors", "'absent'", "missing"});
-  EXPECT_EQ(weights.load("w", 2, 3).view.f32()[5], 6);
-  expect_error([&] { weights.check_all_used(); }, {"1 tensors", "stranger"});
+  const Tensor v = weights.load("v", 1, 2);
+  const Tensor w = weights.load("w", 2, 3);
+  EXPECT_EQ(weights.fill(), 32);
+  EXPECT_EQ(w.view.f32()[5], 6);
+  EXPECT_EQ(v.view.f32()[1], 8);
 }
 
 TEST_F(Safetensors, corrupted_bytes_are_read_or_refused_but_never_followed) {
@@ -215,7 +323,9 @@ TEST_F(Safetensors, unaligned_data_is_read_correctly) {
   const auto backend = make_backend("cpu", 1);
   const Checkpoint checkpoint(folder_.path());
   FileWeights weights(checkpoint, *backend);
-  EXPECT_EQ(weights.load("w", 1, 2).view.f32()[1], -2.0F);
+  const Tensor tensor = weights.load("w", 1, 2);
+  weights.fill();
+  EXPECT_EQ(tensor.view.f32()[1], -2.0F);
 }
 
 TEST_F(Safetensors, random_weights_have_the_stated_distribution) {

@@ -116,7 +116,9 @@ void read_shell(ConfigReader& reader, ModelConfig& config) {
   config.intermediate = reader.positive("intermediate_size");
   config.vocab = reader.positive("vocab_size");
   config.rms_norm_eps = static_cast<float>(reader.number("rms_norm_eps"));
-  config.tied = reader.boolean("tie_word_embeddings");
+  config.tied_stated = reader.has("tie_word_embeddings");
+  if (config.tied_stated) config.tied = reader.boolean("tie_word_embeddings");
+  reader.ignore({"tie_word_embeddings"});
 
   const std::vector<TokenId> bos = read_token_ids(reader, "bos_token_id");
   if (bos.size() > 1) reader.fail("bos_token_id", "must be one token id");
@@ -126,10 +128,29 @@ void read_shell(ConfigReader& reader, ModelConfig& config) {
   reader.only("hidden_act", "silu", "the MLP is gated by silu");
   reader.only("attention_bias", false, "projections have no bias");
   reader.only("mlp_bias", false, "projections have no bias");
-  reader.only("attention_dropout", 0.0, "there is no dropout in inference");
-  reader.ignore({"_attn_implementation", "_name_or_path", "architectures", "auto_map", "dtype",
-                 "initializer_range", "max_position_embeddings", "model_type", "pad_token_id",
-                 "pretraining_tp", "torch_dtype", "transformers_version", "unk_token_id",
+  reader.only("partial_rotary_factor", 1.0, "all of a head is rotated");
+  // Training and bookkeeping, or how the reference splits its work.
+  reader.ignore({"_attn_implementation",
+                 "_attn_implementation_autoset",
+                 "_name_or_path",
+                 "architectures",
+                 "attention_dropout",
+                 "auto_map",
+                 "dtype",
+                 "initializer_range",
+                 "max_position_embeddings",
+                 "model_type",
+                 "output_attentions",
+                 "output_hidden_states",
+                 "pad_token_id",
+                 "pretraining_tp",
+                 "return_dict",
+                 "tokenizer_class",
+                 "torch_dtype",
+                 "transformers_version",
+                 "unk_token_id",
+                 "unsloth_fixed",
+                 "unsloth_version",
                  "use_cache"});
 }
 
@@ -156,45 +177,35 @@ json head_options(ConfigReader& reader, const char* n_heads, const char* n_kv_he
           {"scale", 1 / std::sqrt(static_cast<double>(head_dim))}};
 }
 
-json read_rope(ConfigReader& reader, const Settings& settings) {
-  reader.only("rope_scaling", nullptr, "this family's rotary embedding is not scaled");
-  return {{"theta", reader.number("rope_theta")},
-          {"exact_angle", settings.rope_angle == "exact64"}};
+std::int64_t read_n_layers(ConfigReader& reader) {
+  constexpr std::int64_t kMostLayers = 10000;
+  const std::int64_t n_layers = reader.positive("num_hidden_layers");
+  if (n_layers > kMostLayers) {
+    reader.fail("num_hidden_layers",
+                fmt::format("is {}, at most {} are supported", n_layers, kMostLayers));
+  }
+  return n_layers;
 }
 
-json read_longrope(ConfigReader& reader, const Settings& settings, std::int64_t head_dim) {
-  if (!reader.has("rope_scaling")) return read_rope(reader, settings);
-  ConfigReader scaling(reader.required("rope_scaling"), reader.file(), "rope_scaling.");
-  const char* type = scaling.has("rope_type") ? "rope_type" : "type";
-  if (scaling.text(type) != "longrope") {
-    scaling.fail(type, fmt::format("is '{}'; only longrope is supported", scaling.text(type)));
+std::int64_t read_head_dim(ConfigReader& reader, const ModelConfig& config) {
+  if (reader.has("head_dim")) return reader.positive("head_dim");
+  reader.ignore({"head_dim"});
+  const std::int64_t n_heads = reader.positive("num_attention_heads");
+  if (config.hidden % n_heads != 0) {
+    reader.fail("num_attention_heads", fmt::format("{} does not divide hidden_size {}; give "
+                                                   "head_dim",
+                                                   n_heads, config.hidden));
   }
-  const json& slowdown = scaling.required("long_factor");
-  const auto is_positive = [](const json& value) {
-    return value.is_number() && value.get<double>() > 0;
-  };
-  if (!slowdown.is_array() || slowdown.size() != static_cast<std::size_t>(head_dim / 2) ||
-      !std::all_of(slowdown.begin(), slowdown.end(), is_positive)) {
-    scaling.fail("long_factor", fmt::format("must be {} positive numbers, half of head_dim, got {}",
-                                            head_dim / 2, slowdown.dump()));
+  return config.hidden / n_heads;
+}
+
+void add_softmax_layers(ConfigReader& reader, const std::string& kind, const json& options,
+                        ModelConfig& config) {
+  const std::int64_t n_layers = read_n_layers(reader);
+  for (std::int64_t i = 0; i < n_layers; ++i) {
+    config.layers.push_back(
+        {kind, options, fmt::format("model.layers.{}.self_attn.", i), config.hidden});
   }
-  if (scaling.required("short_factor") != slowdown) {
-    scaling.fail("short_factor",
-                 "differs from long_factor; one list for every length is supported, as published "
-                 "MiniCPM4 configs have it");
-  }
-  const std::int64_t trained = scaling.positive("original_max_position_embeddings");
-  const std::int64_t extended = reader.positive("max_position_embeddings");
-  if (trained < 2) scaling.fail("original_max_position_embeddings", "must be at least 2");
-  if (extended < 2) reader.fail("max_position_embeddings", "must be at least 2");
-  scaling.finish();
-  // sqrt(1 + ln(extended / trained) / ln(trained))
-  const double magnitude =
-      std::sqrt(std::log(static_cast<double>(extended)) / std::log(static_cast<double>(trained)));
-  return {{"theta", reader.number("rope_theta")},
-          {"exact_angle", settings.rope_angle == "exact64"},
-          {"slowdown", slowdown},
-          {"magnitude", magnitude}};
 }
 
 std::string add_sparse_options(ConfigReader& reader, const Settings& settings, json& options,

@@ -24,7 +24,7 @@ class ConfigReader {
   const nlohmann::json& required(const std::string& field);
   std::int64_t integer(const std::string& field);
   std::int64_t positive(const std::string& field);
-  double number(const std::string& field);
+  double number(const std::string& field);  // positive
   bool boolean(const std::string& field);
   const std::string& text(const std::string& field);
   /// A field that may be absent, but must have this value when it is there.
@@ -47,7 +47,8 @@ class ConfigReader {
 /// Token ids of a field that holds one id, a list of ids or null.
 std::vector<TokenId> read_token_ids(ConfigReader& reader, const std::string& field);
 
-/// Sizes, norms and token ids that every family has under the same names; reads no layers.
+/// Sizes, norms and token ids that every family has under the same names; reads no layers. Names
+/// the fields that carry no meaning for inference.
 void read_shell(ConfigReader& reader, ModelConfig& config);
 
 /// read_shell() with the muP factors of the MiniCPM families.
@@ -57,12 +58,26 @@ void read_minicpm_shell(ConfigReader& reader, ModelConfig& config);
 nlohmann::json head_options(ConfigReader& reader, const char* n_heads, const char* n_kv_heads,
                             std::int64_t head_dim);
 
-/// {"theta", "exact_angle"}; needs rope_theta, and rope_scaling absent or null.
-nlohmann::json read_rope(ConfigReader& reader, const Settings& settings);
+/// num_hidden_layers, of a plausible number.
+std::int64_t read_n_layers(ConfigReader& reader);
 
-/// read_rope() that also takes a rope_scaling of type longrope: {"slowdown", "magnitude"} beside
-/// the others. Source: arXiv 2402.13753, model reference §6.
-nlohmann::json read_longrope(ConfigReader& reader, const Settings& settings, std::int64_t head_dim);
+/// head_dim, or the hidden size a head where the config leaves it out.
+std::int64_t read_head_dim(ConfigReader& reader, const ModelConfig& config);
+
+/// What the rotary embedding of a family may be.
+struct RopeRules {
+  std::vector<std::string> scalings = {};  // values of rope_type besides "default"
+  std::optional<double> theta = {};        // that configs without a rope_theta mean
+};
+
+/// {"theta", "exact_angle"}, and {"slowdown", "magnitude"} when scaled, from rope_theta and
+/// rope_scaling or, as transformers 5 writes them, rope_parameters. Source: model reference §6.
+nlohmann::json read_rope(ConfigReader& reader, const Settings& settings, std::int64_t head_dim,
+                         const RopeRules& rules = {});
+
+/// num_hidden_layers softmax layers of one kind and with the same options.
+void add_softmax_layers(ConfigReader& reader, const std::string& kind,
+                        const nlohmann::json& options, ModelConfig& config);
 
 /// Turns softmax options into those of "infllm_v2" when the config has a sparse_config, and says
 /// the effective dense_len in `config`. Returns the kind. Checks the constraints of §3.1.

@@ -35,9 +35,8 @@ double lightning_scale(ConfigReader& reader, std::int64_t head_dim) {
 
 void read_minicpm_sala(ConfigReader& reader, const Settings& settings, ModelConfig& config) {
   read_minicpm_shell(reader, config);
-  const nlohmann::json rope = read_rope(reader, settings);
-
   const std::int64_t head_dim = reader.positive("head_dim");
+  const nlohmann::json rope = read_rope(reader, settings, head_dim);
   nlohmann::json softmax =
       head_options(reader, "num_attention_heads", "num_key_value_heads", head_dim);
   softmax["rope"] = reader.boolean("attn_use_rope") ? rope : nullptr;
@@ -58,7 +57,7 @@ void read_minicpm_sala(ConfigReader& reader, const Settings& settings, ModelConf
   linear["rms_norm_eps"] = config.rms_norm_eps;
 
   const auto& mixers = reader.required("mixer_types");
-  const auto n_layers = static_cast<std::size_t>(reader.positive("num_hidden_layers"));
+  const auto n_layers = static_cast<std::size_t>(read_n_layers(reader));
   if (!mixers.is_array() || mixers.size() != n_layers) {
     reader.fail("mixer_types",
                 fmt::format("must list {} layers, as num_hidden_layers says; it is {}", n_layers,

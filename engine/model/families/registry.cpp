@@ -7,6 +7,7 @@
 
 namespace sala {
 
+void read_llama(ConfigReader&, const Settings&, ModelConfig&);
 void read_minicpm4(ConfigReader&, const Settings&, ModelConfig&);
 void read_minicpm_sala(ConfigReader&, const Settings&, ModelConfig&);
 void read_qwen3(ConfigReader&, const Settings&, ModelConfig&);
@@ -14,6 +15,7 @@ void read_qwen3(ConfigReader&, const Settings&, ModelConfig&);
 namespace {
 
 constexpr Family kFamilies[] = {
+    {"llama", "LlamaForCausalLM", read_llama},
     {"minicpm", "MiniCPMForCausalLM", read_minicpm4},
     {"minicpm4", "MiniCPM4ForCausalLM", read_minicpm4},
     {"minicpm_sala", "MiniCPMSALAForCausalLM", read_minicpm_sala},
