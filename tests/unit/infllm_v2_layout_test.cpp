@@ -182,6 +182,15 @@ TEST(Stages, fill_shared_memory) {
   }
 }
 
+TEST(Waves, begin_where_keys_and_values_exceed_the_cache_four_times) {
+  constexpr std::int64_t kCache = 50 << 20;  // of an H100: 409,600 tokens of 512 bytes
+  EXPECT_FALSE(kernels::is_far(262144, 128, kCache));
+  EXPECT_FALSE(kernels::is_far(409600, 128, kCache));
+  EXPECT_TRUE(kernels::is_far(409664, 128, kCache));
+  EXPECT_FALSE(kernels::is_far(524288, 64, kCache));
+  EXPECT_TRUE(kernels::is_far(1048576, 64, kCache));
+}
+
 TEST(Slices, cover_a_list_of_any_length_within_the_grid) {
   for (std::int64_t n = 1; n <= kernels::kMostBlocks; n = n < 600 ? n + 1 : n * 2 - 7) {
     const kernels::Slices cut = kernels::slices(n);

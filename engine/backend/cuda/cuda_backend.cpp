@@ -15,9 +15,10 @@
 #include "engine/backend/cuda/rotary.h"
 #include "engine/backend/cuda/sample.h"
 #include "engine/backend/cuda/stage_clock.h"
+#include "engine/backend/cuda/swiglu_product.h"
+#include "engine/backend/cuda/upload.h"
 #include "engine/base/bf16.h"
 #include "engine/base/error.h"
-#include "engine/tensor/convert.h"
 
 namespace sala {
 namespace {
@@ -47,6 +48,16 @@ bool is_aligned(TensorView x) {
   return reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0;
 }
 
+/// "GPU-" and the digits in groups of 8, 4, 4, 4 and 12, as the driver's tools write it.
+std::string uuid_text(const cudaUUID_t& uuid) {
+  std::string text = "GPU";
+  for (std::size_t i = 0; i < sizeof(uuid.bytes); ++i) {
+    if (i == 0 || i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += fmt::format("{:02x}", static_cast<unsigned char>(uuid.bytes[i]));
+  }
+  return text;
+}
+
 void check_same(TensorView a, TensorView b) {
   SALA_CHECK(a.rows == b.rows && a.cols == b.cols, "elementwise operands have one shape");
 }
@@ -56,7 +67,7 @@ class Gpu final : public CudaBackend {
   Gpu(int index, const cudaDeviceProp& properties)
       : properties_(properties),
         info_{properties.name, 1, static_cast<std::int64_t>(properties.totalGlobalMem),
-              fmt::format("cuda:{}", index)},
+              fmt::format("cuda:{}", index), uuid_text(properties.uuid)},
         stream_(),
         control_buffer_(allocate(sizeof(Control), "workspace")),
         ids_(allocate(kIdsAtOnce * static_cast<std::int64_t>(sizeof(TokenId)), "workspace")),
@@ -102,25 +113,7 @@ class Gpu final : public CudaBackend {
             }};
   }
 
-  Tensor upload(TensorView host, const char* category) override {
-    Tensor tensor = make_tensor(*this, host.rows, host.cols, category);
-    auto* to = static_cast<std::uint16_t*>(tensor.view.data);
-    if (host.dtype == DType::bf16) {
-      copy_in(host.data, host.bytes(), to);
-      return tensor;
-    }
-    // Block by block, so that no second copy of a large matrix is ever held.
-    constexpr std::int64_t kBlock = 1 << 20;
-    std::vector<float> wide(static_cast<std::size_t>(std::min(kBlock, host.size())));
-    std::vector<std::uint16_t> narrow(wide.size());
-    for (std::int64_t first = 0; first < host.size(); first += kBlock) {
-      const std::int64_t n = std::min(kBlock, host.size() - first);
-      widen(host, first, n, wide.data());
-      std::transform(wide.begin(), wide.begin() + n, narrow.begin(), f32_to_bf16);
-      copy_in(narrow.data(), n * dtype_bytes(DType::bf16), to + first);
-    }
-    return tensor;
-  }
+  void upload_each(std::span<const Transfer> transfers) override { cuda::upload(transfers); }
 
   void download(TensorView device, std::span<float> host) override {
     SALA_CHECK(static_cast<std::int64_t>(host.size()) == device.size(), "host has room for all");
@@ -201,7 +194,12 @@ class Gpu final : public CudaBackend {
   void gated_matmul(TensorView x, TensorView gate, TensorView up, TensorView spare,
                     TensorView out) override {
     if (!is_gemv(x)) {
-      Backend::gated_matmul(x, gate, up, spare, out);
+      if (fuses_gate(x, gate, up, out)) {
+        SALA_CUDA(cuda::launch_swiglu_product(
+            {bf16(x), bf16(gate), bf16(up), bf16(out), x.rows, x.cols, out.cols}, stream()));
+      } else {
+        Backend::gated_matmul(x, gate, up, spare, out);
+      }
       return;
     }
     GemvParams params = row_product(x, GemvEnd::gate);
@@ -285,12 +283,6 @@ class Gpu final : public CudaBackend {
 
   Control* control() const { return static_cast<Control*>(control_buffer_.data()); }
 
-  void copy_in(const void* host, std::int64_t bytes, void* to) {
-    SALA_CUDA(cudaMemcpyAsync(to, host, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice,
-                              stream()));
-    wait();
-  }
-
   void copy_out(TensorView device, void* host) {
     SALA_CUDA(cudaMemcpyAsync(host, device.data, static_cast<std::size_t>(device.bytes()),
                               cudaMemcpyDeviceToHost, stream()));
@@ -304,6 +296,17 @@ class Gpu final : public CudaBackend {
 
   static bool is_gemv(TensorView x) {
     return x.rows == 1 && cuda::gemv_takes(x.cols) && is_aligned(x);
+  }
+
+  /// Fewer rows leave most of a tile of the fused product empty.
+  bool fuses_gate(TensorView x, TensorView gate, TensorView up, TensorView out) const {
+    check_same(gate, up);
+    SALA_CHECK(gate.cols == x.cols && out.rows == x.rows && out.cols == gate.rows,
+               "shapes of a gated product agree");
+    constexpr std::int64_t kLeastRows = 256;
+    return x.rows >= kLeastRows && cuda::swiglu_product_runs_on(properties_) &&
+           cuda::swiglu_product_takes(x.cols, out.cols) && is_aligned(x) && is_aligned(gate) &&
+           is_aligned(up) && is_aligned(out);
   }
 
   static GemvParams row_product(TensorView x, GemvEnd end) {

@@ -5,11 +5,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
-#include <memory>
 
 #include "engine/backend/cuda/cuda_error.h"
+#include "engine/backend/cuda/fingerprint.h"
 #include "engine/base/error.h"
 
 namespace sala {
@@ -121,6 +119,9 @@ GemmLt::Plan& GemmLt::plan_for(const Call& call) {
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
       handle_, &operation_, &plan.weight, &plan.x, &plan.out, &plan.out, &preference,
       is_tuning_ ? kCandidates : 1, candidates.data(), &n);
+  if (status == CUBLAS_STATUS_SUCCESS && is_tuning_) {
+    n = keep_agreeing(call, plan, candidates.data(), n);
+  }
   if (status != CUBLAS_STATUS_SUCCESS || n == 0) {
     throw Error("cuBLASLt", "has no routine for a product of {} rows, {} inputs, {} outputs ({})",
                 call.x.rows, call.x.cols, call.weight.rows, cublasLtGetStatusName(status));
@@ -144,6 +145,38 @@ std::optional<cublasLtMatmulAlgo_t> GemmLt::tuned(const Key& key, Plan& plan) {
   return found->second;
 }
 
+/// Timing chooses between near equals, so it may only choose between routines that add in the same
+/// order: those of the result that most candidates agree on (the library's earlier one on a tie).
+int GemmLt::keep_agreeing(const Call& call, Plan& plan, cublasLtMatmulHeuristicResult_t* candidates,
+                          int n) {
+  Call alone = call;
+  alone.beta = 0;  // what is there already would change from run to run
+  std::array<std::optional<unsigned long long>, kCandidates> results;
+  const std::int64_t words = call.out.bytes() / static_cast<std::int64_t>(sizeof(std::uint32_t));
+  for (int i = 0; i < n; ++i) {
+    // A routine that refuses is no candidate.
+    if (launch(alone, plan, candidates[i].algo) != CUBLAS_STATUS_SUCCESS) continue;
+    // The product has finished with its workspace by then.
+    auto* sum = static_cast<unsigned long long*>(workspace_);
+    SALA_CUDA(cuda::launch_fingerprint(call.out.data, words, sum, stream_));
+    unsigned long long result = 0;
+    SALA_CUDA(cudaMemcpyAsync(&result, sum, sizeof(result), cudaMemcpyDeviceToHost, stream_));
+    SALA_CUDA(cudaStreamSynchronize(stream_));
+    results[static_cast<std::size_t>(i)] = result;
+  }
+  const auto end = results.begin() + n;
+  const auto votes = [&](const auto& result) {
+    return result ? std::count(results.begin(), end, result) : 0;
+  };
+  const auto agreed = *std::max_element(
+      results.begin(), end, [&](const auto& a, const auto& b) { return votes(a) < votes(b); });
+  int kept = 0;
+  for (int i = 0; agreed && i < n; ++i) {
+    if (results[static_cast<std::size_t>(i)] == agreed) candidates[kept++] = candidates[i];
+  }
+  return kept;
+}
+
 /// The first candidate, in the library's order, that is within a hundredth of the best: noise
 /// should not choose between equals. Candidates take turns, and their first turns do not count: a
 /// GPU that has run for a while favours other routines than a cool one.
@@ -164,10 +197,7 @@ cublasLtMatmulAlgo_t GemmLt::fastest(const Call& call, Plan& plan,
       const auto at = static_cast<std::size_t>(i);
       SALA_CUDA(cudaEventRecord(begin.event, stream_));
       for (int k = 0; k < runs[at]; ++k) {
-        // A routine that refuses is no candidate.
-        if (launch(call, plan, candidates[i].algo) == CUBLAS_STATUS_SUCCESS) continue;
-        times[at] = std::numeric_limits<float>::infinity();
-        break;
+        SALA_CUBLAS(launch(call, plan, candidates[i].algo));
       }
       SALA_CUDA(cudaEventRecord(end.event, stream_));
       SALA_CUDA(cudaEventSynchronize(end.event));
@@ -175,7 +205,7 @@ cublasLtMatmulAlgo_t GemmLt::fastest(const Call& call, Plan& plan,
       SALA_CUDA(cudaEventElapsedTime(&ms, begin.event, end.event));
       if (turn >= kTurnsBefore) times[at] += ms / static_cast<float>(runs[at]);
       // The very first run also loads the routine.
-      if (turn < kTurnsBefore && std::isfinite(times[at])) {
+      if (turn < kTurnsBefore) {
         runs[at] = static_cast<int>(std::clamp(kTurnMs * static_cast<float>(runs[at]) / ms, 1.0F,
                                                static_cast<float>(kMostRuns)));
       }

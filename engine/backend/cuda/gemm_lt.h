@@ -15,8 +15,8 @@
 namespace sala {
 
 /// out = alpha * x · weightᵀ + beta * out with bf16 operands, fp32 sums, and bf16 or fp32 results.
-/// Used from one thread and one stream. Within a process: same shape, same plan, same bits; where
-/// routines are timed, another process may choose another one among near equals.
+/// Used from one thread and one stream. Same shape, device and library: same bits, in every
+/// process.
 class GemmLt {
  public:
   /// More pays only from Hopper on, but is harmless elsewhere.
@@ -48,6 +48,9 @@ class GemmLt {
   cublasStatus_t launch(const Call& call, Plan& plan, const cublasLtMatmulAlgo_t& algorithm);
   /// The routine of a tuned shape, if there is one that also runs the call.
   std::optional<cublasLtMatmulAlgo_t> tuned(const Key& key, Plan& plan);
+  /// Moves the candidates whose results agree bit for bit to the front and returns their number.
+  int keep_agreeing(const Call& call, Plan& plan, cublasLtMatmulHeuristicResult_t* candidates,
+                    int n);
   cublasLtMatmulAlgo_t fastest(const Call& call, Plan& plan,
                                const cublasLtMatmulHeuristicResult_t* candidates, int n);
 

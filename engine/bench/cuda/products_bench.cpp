@@ -1,14 +1,16 @@
-// Products of many rows through cuBLASLt and of one row by the project's kernel, with cuBLASLt as
-// its peer; and the pick of the next token.
+// Products of many rows through cuBLASLt, the gated one and those of one row by the project's
+// kernels, with cuBLASLt as their peer; and the pick of the next token.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <cmath>
 #include <tuple>
 #include <vector>
 
 #include "engine/backend/cuda/cuda_error.h"
 #include "engine/backend/cuda/gemm_lt.h"
 #include "engine/backend/cuda/gemv.h"
+#include "engine/backend/cuda/swiglu_product.h"
 #include "engine/bench/cuda/device_bench.h"
 
 namespace sala {
@@ -33,6 +35,34 @@ void add_gemm(const DeviceBench& bench, std::int64_t rows, std::int64_t in, std:
                                2.0 * static_cast<double>(rows * in + in * out + rows * out)},
                       .launch = launch};
   });
+}
+
+/// The gated product of an MLP by one kernel where the GPU has it, and by cuBLASLt.
+void add_gated_product(const DeviceBench& bench, std::int64_t rows, std::int64_t in,
+                       std::int64_t out) {
+  const auto add = [&](const char* name, bool is_fused) {
+    bench.add(fmt::format("{}/{}x{}x{}", name, rows, in, out), [=] {
+      const Operands x = bench.random(1, rows, in);
+      const Operands w = bench.random(2, out, in, std::sqrt(static_cast<float>(in)));
+      const Operands y = bench.random(2, rows, out);
+      const cuda::SwigluProductParams params{
+          bf16((*x)[0]), bf16((*w)[0]), bf16((*w)[1]), bf16((*y)[0]), rows, in, out};
+      const auto launch = [=](std::int64_t) {
+        if (is_fused) {
+          SALA_CUDA(cuda::launch_swiglu_product(params, bench.stream()));
+        } else {
+          bench.backend().Backend::gated_matmul((*x)[0].view, (*w)[0].view, (*w)[1].view,
+                                                (*y)[1].view, (*y)[0].view);
+        }
+      };
+      bench.backend().set_tuning(true);
+      launch(0);
+      bench.backend().set_tuning(false);
+      return DeviceCase{.cost = cuda::swiglu_product_cost(params), .launch = launch};
+    });
+  };
+  if (cuda::swiglu_product_runs_on(bench.backend().properties())) add("swiglu_product", true);
+  add("swiglu_product_cublaslt", false);
 }
 
 /// The products of one row with weights of so many rows each.
@@ -114,6 +144,8 @@ void add_products(const DeviceBench& bench) {
                                     {8192, 16384, 4096}, {8192, 4096, 12288}, {8192, 12288, 4096},
                                     {8192, 4096, 32768}, {8192, 4096, 1024},  {8192, 4096, 256}};
   for (const auto& [rows, in, out] : shapes) add_gemm(bench, rows, in, out);
+
+  add_gated_product(bench, 8192, 4096, 16384);
 
   using cuda::GemvEnd;
   add_gemv(bench, "lightning_qkvz", kHidden, {4096, 4096, 4096, 4096}, GemvEnd::store);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "engine/attention/reference_math.h"
+#include "engine/backend/cuda/swiglu_product.h"
 #include "tests/expect_error.h"
 #include "tests/kernel/cuda/device_fixture.h"
 #include "tests/random_weights.h"
@@ -111,30 +112,58 @@ TEST_F(CudaBackendTest, products_that_share_a_side_equal_single_ones) {
   }
 }
 
-TEST_F(CudaBackendTest, gated_matmul_equals_reference) {
-  for (const auto& [rows, in, out] : kProducts) {
-    SCOPED_TRACE(fmt::format("{} x {} -> {}", rows, in, out));
-    const float deviation = 1 / std::sqrt(static_cast<float>(in));
-    const std::vector<float> x = bf16_floats(rows * in, 7);
-    const std::vector<float> g = bf16_floats(out * in, 8, deviation);
-    const std::vector<float> u = bf16_floats(out * in, 9, deviation);
-    std::vector<double> expected = reference_product(widened(x), widened(g), in);
-    const std::vector<double> up = reference_product(widened(x), widened(u), in);
-    for (std::size_t i = 0; i < up.size(); ++i) {
-      expected[i] = expected[i] / (1 + std::exp(-expected[i])) * up[i];
+struct GatedCase {
+  explicit GatedCase(ProductCase c)
+      : x(bf16_floats(c.rows * c.in, 7)),
+        gate(bf16_floats(c.out * c.in, 8, 1 / std::sqrt(static_cast<float>(c.in)))),
+        up(bf16_floats(c.out * c.in, 9, 1 / std::sqrt(static_cast<float>(c.in)))),
+        device_x(c.rows, c.in, x),
+        device_gate(c.out, c.in, gate),
+        device_up(c.out, c.in, up),
+        expected(reference_product(widened(x), widened(gate), c.in)) {
+    const std::vector<double> ups = reference_product(widened(x), widened(up), c.in);
+    for (std::size_t i = 0; i < ups.size(); ++i) {
+      expected[i] = expected[i] / (1 + std::exp(-expected[i])) * ups[i];
     }
-    const DeviceMatrix a(rows, in, x);
-    const DeviceMatrix gate(out, in, g);
-    const DeviceMatrix weight_up(out, in, u);
+  }
+
+  /// Of the first rows of x.
+  std::vector<float> result(CudaBackend& backend, std::int64_t rows) const {
+    const std::int64_t out = device_gate.view().rows;
     const DeviceMatrix spare(rows, out);
-    // Many rows round gate and up to bf16 before they are combined.
-    expect_within(output_of(rows, out,
-                            [&](TensorView y) {
-                              backend_->gated_matmul(a.view(), gate.view(), weight_up.view(),
-                                                     spare.view(), y);
-                            }),
-                  expected, Bounds{4e-3, 2e-2});
+    std::vector<float> values = output_of(rows, out, [&](TensorView y) {
+      backend.gated_matmul(device_x.view().row_range(0, rows), device_gate.view(), device_up.view(),
+                           spare.view(), y);
+    });
     spare.expect_guards_intact();
+    return values;
+  }
+
+  std::vector<float> x, gate, up;
+  DeviceMatrix device_x, device_gate, device_up;
+  std::vector<double> expected;
+};
+
+TEST_F(CudaBackendTest, gated_matmul_equals_reference) {
+  for (const ProductCase& c : kProducts) {
+    SCOPED_TRACE(fmt::format("{} x {} -> {}", c.rows, c.in, c.out));
+    const GatedCase product(c);
+    // Two products of many rows round gate and up to bf16 before they are combined.
+    expect_within(product.result(*backend_, c.rows), product.expected, Bounds{4e-3, 2e-2});
+  }
+}
+
+TEST_F(CudaBackendTest, fused_gated_matmul_rounds_once_and_alike_for_any_number_of_rows) {
+  if (!cuda::swiglu_product_runs_on(backend_->properties())) {
+    GTEST_SKIP() << "this GPU has no fused product";
+  }
+  constexpr std::int64_t kRows = 1000;
+  const GatedCase product({kRows, 256, 384});
+  const std::vector<float> all = product.result(*backend_, kRows);
+  expect_within(all, product.expected, tolerance::kOneRounding);
+  for (const std::int64_t rows : {256, 300, 999}) {
+    const std::vector<float> some = product.result(*backend_, rows);
+    EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin())) << rows;
   }
 }
 
@@ -412,11 +441,33 @@ TEST_F(CudaBackendTest, a_product_is_tuned_and_computes_the_same) {
       reference_product(widened(x), widened(w), 256), tolerance::kOneRounding);
 }
 
+TEST_F(CudaBackendTest, a_row_has_the_same_bits_whatever_number_of_rows_was_tuned) {
+  constexpr std::int64_t kRows = 4096;
+  constexpr std::int64_t kIn = 1024;
+  constexpr std::int64_t kOut = 512;
+  const DeviceMatrix x(kRows, kIn, bf16_floats(kRows * kIn, 22));
+  const DeviceMatrix w(kOut, kIn, bf16_floats(kOut * kIn, 23));
+  const auto product = [&](std::int64_t rows) {
+    return output_of(rows, kOut, [&](TensorView y) {
+      backend_->matmul(x.view().row_range(0, rows), w.view(), y);
+    });
+  };
+  backend_->set_tuning(true);
+  const DeviceMatrix ignored(kRows, kOut);
+  backend_->matmul(x.view(), w.view(), ignored.view());
+  backend_->set_tuning(false);
+  const std::vector<float> all = product(kRows);
+  for (const std::int64_t rows : {2048, 2501, 4095}) {
+    const std::vector<float> some = product(rows);
+    EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin())) << rows;
+  }
+}
+
 TEST_F(CudaBackendTest, stages_are_timed_on_the_device) {
   Trace trace(backend_->stage_clock());
   const DeviceMatrix x(1, 1 << 20, std::vector<float>(1 << 20, 1.0F));
   for (int i = 0; i < 3; ++i) {
-    const Span span(trace, "scale", 10);
+    const Span span(trace, "scale", {10, 0});
     backend_->scale(x.view(), 1.0F);
   }
   ASSERT_EQ(trace.stages().size(), 1U);

@@ -32,6 +32,14 @@ struct LayerOnDevice {
     return {x.begin() + first * kHidden, x.begin() + end * kHidden};
   }
 
+  /// NaN until somebody writes; initcheck does not see what the library's products store.
+  static void poison(Workspace& scratch, std::int64_t bytes) {
+    const Workspace::Mark mark(scratch);
+    const std::int64_t whole = bytes / 64 * 64;
+    SALA_CUDA(cudaMemset(scratch.take_bytes(whole), 0xff, static_cast<std::size_t>(whole)));
+    SALA_CUDA(cudaDeviceSynchronize());
+  }
+
   /// Continues `state` with x; what was added to a residual stream of zeros, undone of its scale.
   std::vector<float> run(LayerState& state, const std::vector<float>& x,
                          const std::vector<std::int64_t>& chunks, std::int64_t max_tokens) {
@@ -45,6 +53,7 @@ struct LayerOnDevice {
       const DeviceMatrix in(n, kHidden, piece);
       const DeviceMatrix out(n, kHidden, std::vector<float>(piece.size()));
       backend.set_position(state.length());
+      poison(scratch, layer->scratch_bytes(longest, max_tokens));
       const std::int64_t live = backend.ledger().live_bytes();
       layer->forward(in.view(), state, kScale, out.view(), context);
       EXPECT_EQ(backend.ledger().live_bytes(), live) << "forward() allocated";

@@ -27,9 +27,10 @@ struct Tile {
   std::int64_t end;  // of the call
   int off;
 
-  explicit __device__ Tile(const AttendParams& p)
-      : head(blockIdx.y),
-        first((p.start / kAttendTile + blockIdx.x) * kAttendTile),
+  /// index: of the tiles of a call, those of the first KV head before those of the next.
+  __device__ Tile(const AttendParams& p, std::int64_t index)
+      : head(index / attend_tiles(p.start, p.n_tokens)),
+        first((p.start / kAttendTile + index % attend_tiles(p.start, p.n_tokens)) * kAttendTile),
         end(p.start + p.n_tokens),
         off(static_cast<int>(first / kBlock)) {}
 };
@@ -126,8 +127,8 @@ __device__ __forceinline__ void copy_blocks(Ring& ring, __nv_bfloat16* stages, i
   }
 }
 
-/// What the warp of a token does. It waits for the keys of every block, so that it never falls out
-/// of step with the parities, and passes over those that its token does not read.
+/// What the warp of a token does. It waits for the keys and values of every block, so that it never
+/// falls out of step with the parities, and passes over those that its token does not read.
 template <int kDim>
 __device__ __forceinline__ void attend(Ring& ring, const __nv_bfloat16* stages, int n_stages,
                                        const AttendParams& p, const Tile& tile, int warp) {
@@ -146,7 +147,9 @@ __device__ __forceinline__ void attend(Ring& ring, const __nv_bfloat16* stages, 
     mbarrier_wait(&ring.keys_there[at.stage], at.parity);
     const std::uint32_t entry = ring.entries[at.stage];
     if (entry_members(entry) == 0) break;
-    if ((entry_members(entry) >> warp & 1U) != 0) {
+    if ((entry_members(entry) >> warp & 1U) == 0) {
+      mbarrier_wait(&ring.values_there[at.stage], at.parity);
+    } else {
       const __nv_bfloat16* keys = stages + at.stage * 2 * kBlockElements<kDim>;
       const bool own = static_cast<int>(entry_block(entry)) == tile.off;
       const int n_visible = own ? static_cast<int>(t % kBlock) + 1 : kBlock;
@@ -177,11 +180,11 @@ __device__ __forceinline__ void attend(Ring& ring, const __nv_bfloat16* stages, 
 
 template <int kDim>
 __global__ void __launch_bounds__(kThreads, 1)
-    attend_kernel(const AttendParams p, const int n_stages) {
+    attend_kernel(const AttendParams p, const int n_stages, const std::int64_t first_tile) {
   extern __shared__ __align__(256) unsigned char raw[];
   __shared__ Ring ring;
   auto* stages = reinterpret_cast<__nv_bfloat16*>(raw);
-  const Tile tile(p);
+  const Tile tile(p, first_tile + blockIdx.x);
   // The shuffle tells the compiler that it is the same in a warp.
   const int warp = __shfl_sync(kWarp, static_cast<int>(threadIdx.x) / 32, 0);
   if (threadIdx.x == 0) ring.init();
@@ -202,19 +205,28 @@ __global__ void __launch_bounds__(kThreads, 1)
 template <int kDim>
 cudaError_t launch(const AttendParams& p, cudaStream_t stream) {
   int device = 0;
-  int shared_bytes = 0;
   cudaError_t error = cudaGetDevice(&device);
-  if (error != cudaSuccess) return error;
-  error = cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  const auto attribute = [&](cudaDeviceAttr which) {
+    int value = 0;
+    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&value, which, device);
+    return value;
+  };
+  const int shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  const int l2_bytes = attribute(cudaDevAttrL2CacheSize);
+  const int n_processors = attribute(cudaDevAttrMultiProcessorCount);
   if (error != cudaSuccess) return error;
   const auto stages = static_cast<int>(n_stages(shared_bytes, kDim));
   const auto bytes = static_cast<int>(stages * stage_bytes(kDim));
   error =
       cudaFuncSetAttribute(attend_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   if (error != cudaSuccess) return error;
-  const dim3 grid(static_cast<unsigned>(attend_tiles(p.start, p.n_tokens)),
-                  static_cast<unsigned>(p.shape.n_kv_heads));
-  attend_kernel<kDim><<<grid, kThreads, static_cast<std::size_t>(bytes), stream>>>(p, stages);
+  const std::int64_t n_tiles = attend_tiles(p.start, p.n_tokens) * p.shape.n_kv_heads;
+  const bool in_waves = is_far(p.start + p.n_tokens, kDim, l2_bytes);
+  const std::int64_t most = in_waves ? n_processors : n_tiles;
+  for (std::int64_t first = 0; first < n_tiles; first += most) {
+    const auto n = static_cast<unsigned>(n_tiles - first < most ? n_tiles - first : most);
+    attend_kernel<kDim><<<n, kThreads, static_cast<std::size_t>(bytes), stream>>>(p, stages, first);
+  }
   return cudaGetLastError();
 }
 

@@ -24,7 +24,7 @@ struct AttendParams {
 };
 
 /// Tiles of kAttendTile tokens, at multiples of it counted from token 0.
-constexpr std::int64_t attend_tiles(std::int64_t start, std::int64_t n_tokens) {
+SALA_HOST_DEVICE constexpr std::int64_t attend_tiles(std::int64_t start, std::int64_t n_tokens) {
   return (start + n_tokens - 1) / kAttendTile - start / kAttendTile + 1;
 }
 

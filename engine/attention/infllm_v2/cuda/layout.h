@@ -98,6 +98,14 @@ SALA_HOST_DEVICE constexpr std::int64_t n_stages(std::int64_t shared_bytes, std:
   return fitting < kMostStages ? fitting : kMostStages;
 }
 
+/// Whether keys and values of `length` tokens and one KV head exceed the L2 by so much that it
+/// helps to start tiles in waves, one a processor. All walk down the blocks from the last one:
+/// those that start together find in the L2 what one of them has read, others do not.
+constexpr bool is_far(std::int64_t length, std::int64_t head_dim, std::int64_t l2_bytes) {
+  constexpr std::int64_t kCaches = 4;
+  return length / kBlock * stage_bytes(head_dim) > kCaches * l2_bytes;
+}
+
 /// How the list of a row is cut so that several CTAs can work on it: depends on its length alone.
 struct Slices {
   std::int64_t size;  // entries of a slice

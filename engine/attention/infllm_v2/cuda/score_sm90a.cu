@@ -193,7 +193,6 @@ __global__ void __launch_bounds__(kThreads, 1) score_hopper_kernel(const ScorePa
   __nv_bfloat16* out = p.scores + (row * p.shape.n_kv_heads + head) * p.score_stride;
   float last = 0.0F;  // in lane 0: weight of the window before the step
   const auto store = [&](const WarpgroupSums& scores, int j) {
-    if (!present) return;
     const float2 sums = weigh(scores, factor, lse);
     const float before = __shfl_sync(kWarp, sums.y, (lane + 31) % 32);
     const __nv_bfloat16 score = pool(sums, lane == 0 ? last : before);

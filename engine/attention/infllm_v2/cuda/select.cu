@@ -23,13 +23,19 @@ __device__ __forceinline__ std::uint32_t reaching(std::uint32_t pair, std::uint3
 /// Bit i tells whether the i-th score of the piece reaches the threshold.
 __device__ __forceinline__ unsigned char reaching_bits(const Piece& piece,
                                                        std::uint32_t threshold) {
-  std::uint32_t bits = 0;
+  std::uint32_t bits = 0;  // even ones from bit 0 on, odd ones from bit 16 on, gaps between them
+#pragma unroll
+  for (int i = 0; i < 4; ++i) bits |= reaching(piece.pair[i], threshold) >> (15 - 2 * i);
+  return static_cast<unsigned char>(bits | bits >> 15);
+}
+
+/// Makes the first n scores zero, which reach no threshold but zero.
+__device__ __forceinline__ void clear_scores(Piece& piece, int n) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const std::uint32_t signs = reaching(piece.pair[i], threshold);
-    bits |= (signs >> 15 & 1U) << (2 * i) | signs >> 31 << (2 * i + 1);
+    const std::uint32_t kept = (2 * i >= n ? 0xffffU : 0U) | (2 * i + 1 >= n ? 0xffff0000U : 0U);
+    piece.pair[i] &= kept | kSigns;
   }
-  return static_cast<unsigned char>(bits);
 }
 
 /// Sum over the CTA. `sums`: shared, one int a warp, not in use by a call that others may still be
@@ -113,15 +119,8 @@ __global__ void __launch_bounds__(kThreads) select_kernel(const SelectParams p) 
   for (int i = 0; i < kPieces; ++i) {
     const int index = i * kThreads + static_cast<int>(threadIdx.x);
     const uint4 loaded = index * 8 < end ? scores[index] : uint4{};
-    const std::uint32_t pairs[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      // A zero score reaches no threshold but zero.
-      const std::int64_t block = index * 8 + j * 2;
-      const std::uint32_t ranked =
-          (block >= begin ? 0xffffU : 0U) | (block + 1 >= begin ? 0xffff0000U : 0U);
-      pieces[i].pair[j] = (pairs[j] & ranked) | kSigns;
-    }
+    pieces[i] = {{loaded.x | kSigns, loaded.y | kSigns, loaded.z | kSigns, loaded.w | kSigns}};
+    if (index * 8 < begin) clear_scores(pieces[i], static_cast<int>(begin) - index * 8);
   }
 
   const std::int64_t n_slots = p.shape.slots();
