@@ -59,13 +59,17 @@ double normal_quantile(double p) {
   return bisect(-40, 0, p, [](double x) { return std::erfc(-x / std::sqrt(2.0)) / 2; });
 }
 
+double student_t_cdf(double t, double degrees) {
+  SALA_CHECK(degrees >= 1, "Student's t needs degrees >= 1");
+  // P(|T| > t) = I(degrees / (degrees + t^2); degrees / 2, 1 / 2).
+  const double above = beta_cdf(degrees / (degrees + t * t), degrees / 2, 0.5) / 2;
+  return t < 0 ? above : 1 - above;
+}
+
 double student_t_quantile(double p, double degrees) {
   SALA_CHECK(p > 0 && p < 1 && degrees >= 1, "a t quantile needs 0 < p < 1 and degrees >= 1");
   if (p < 0.5) return -student_t_quantile(1 - p, degrees);
-  // P(|T| > t) = I(degrees / (degrees + t^2); degrees / 2, 1 / 2).
-  return bisect(0, 1e9, p, [&](double t) {
-    return 1 - beta_cdf(degrees / (degrees + t * t), degrees / 2, 0.5) / 2;
-  });
+  return bisect(0, 1e9, p, [&](double t) { return student_t_cdf(t, degrees); });
 }
 
 double beta_quantile(double p, double a, double b) {

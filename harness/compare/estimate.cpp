@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "harness/compare/distributions.h"
 
 namespace sala {
 namespace {
@@ -60,7 +61,7 @@ std::int64_t PairedDifference::samples_needed() const {
 }
 
 PairedDifference compare_paired(const std::vector<double>& first, const std::vector<double>& second,
-                                const std::vector<std::string>& clusters) {
+                                const std::vector<std::string>& clusters, double tail) {
   SALA_CHECK(!first.empty() && first.size() == second.size(), "pairs need two scores each");
   PairedDifference out;
   std::int64_t both = 0;
@@ -85,10 +86,14 @@ PairedDifference compare_paired(const std::vector<double>& first, const std::vec
   const bool is_binary = independent && !fractional;
   // A bootstrap of equal differences, or of one cluster, has no width, however few there are.
   out.interval = is_binary || all_equal(differences) || sums.size() == 1
-                     ? paired_difference_interval(both, out.only_first, out.only_second, neither)
-                     : bootstrap_mean_interval(differences, clusters);
+                     ? paired_difference_interval(both, out.only_first, out.only_second, neither,
+                                                  -normal_quantile(tail))
+                     : bootstrap_mean_interval(differences, clusters, 2000, 42, tail);
   out.p = is_binary ? mcnemar_exact(out.only_first, out.only_second) : sign_flip(sums.totals());
   out.p_holm = out.p;
+  out.p_drop = is_binary            ? mcnemar_one_sided(out.only_first, out.only_second)
+               : out.difference > 0 ? out.p / 2
+                                    : 1 - out.p / 2;
   return out;
 }
 

@@ -35,10 +35,11 @@ struct PairedDifference {
   std::int64_t only_first = 0;   // correct for the first subject alone
   std::int64_t only_second = 0;  // correct for the second subject alone
   double difference = 0;         // mean score of the first minus the second
-  Interval interval;             // 95 %
+  Interval interval;             // 95 % unless asked otherwise
   /// Two-sided: exact McNemar for independent 0/1 scores, else a sign-flip test over clusters.
   double p = 1;
   double p_holm = 1;       // adjusted over the rows of its table
+  double p_drop = 1;       // one-sided: the second scores no lower than the first
   double discordance = 0;  // mean square of the differences: the share that differs, if 0/1
 
   /// Smallest true difference that this many prompts find with 80 % power.
@@ -47,9 +48,10 @@ struct PairedDifference {
   std::int64_t samples_needed() const;
 };
 
-/// Scores of two subjects prompt by prompt: one or more, equally many, with a cluster each.
+/// Scores of two subjects prompt by prompt: one or more, equally many, with a cluster each. tail:
+/// what the interval leaves out at either end.
 PairedDifference compare_paired(const std::vector<double>& first, const std::vector<double>& second,
-                                const std::vector<std::string>& clusters);
+                                const std::vector<std::string>& clusters, double tail = 0.025);
 
 enum class Verdict { none, better, worse, same, undecided };
 

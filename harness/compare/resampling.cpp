@@ -118,9 +118,9 @@ std::vector<double> bootstrap_means(std::span<const double> values,
 
 Interval bootstrap_mean_interval(std::span<const double> values,
                                  std::span<const std::string> clusters, int replicates,
-                                 std::uint32_t seed) {
+                                 std::uint32_t seed, double tail) {
   const std::vector<double> means = bootstrap_means(values, clusters, replicates, seed);
-  return {quantile(means, 0.025), quantile(means, 0.975)};
+  return {quantile(means, tail), quantile(means, 1 - tail)};
 }
 
 double sign_flip_exact(std::span<const double> differences) {

@@ -46,11 +46,12 @@ std::vector<double> bootstrap_means(std::span<const double> values,
                                     std::span<const std::string> clusters, int replicates,
                                     std::uint32_t seed);
 
-/// 95 % percentile interval of the mean by a bootstrap over clusters: each replicate draws as many
-/// clusters as there are, with replacement, and pools their values.
+/// Percentile interval of the mean, 95 % by default, by a bootstrap over clusters: each replicate
+/// draws as many clusters as there are, with replacement, and pools their values. tail: what it
+/// leaves out at either end.
 Interval bootstrap_mean_interval(std::span<const double> values,
                                  std::span<const std::string> clusters, int replicates = 2000,
-                                 std::uint32_t seed = 42);
+                                 std::uint32_t seed = 42, double tail = 0.025);
 
 /// Two-sided p of "differences are symmetric around zero" over all 2^m sign flips of the m non-zero
 /// ones; m at most 30.

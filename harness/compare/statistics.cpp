@@ -38,19 +38,18 @@ std::vector<std::size_t> ascending_order(std::span<const double> p) {
 
 }  // namespace
 
-Interval wilson_interval(std::int64_t k, std::int64_t n) {
+Interval wilson_interval(std::int64_t k, std::int64_t n, double z) {
   SALA_CHECK(n > 0 && k >= 0 && k <= n, "a proportion needs 0 <= k <= n and n > 0");
-  return wilson_mean_interval(static_cast<double>(k) / static_cast<double>(n), n);
+  return wilson_mean_interval(static_cast<double>(k) / static_cast<double>(n), n, z);
 }
 
-Interval wilson_mean_interval(double mean, std::int64_t n) {
+Interval wilson_mean_interval(double mean, std::int64_t n, double z) {
   SALA_CHECK(n > 0 && mean >= 0 && mean <= 1, "a mean score lies in [0, 1]");
   const auto count = static_cast<double>(n);
-  const double z2 = kZ975 * kZ975;
+  const double z2 = z * z;
   const double scale = 1 / (1 + z2 / count);
   const double centre = (mean + z2 / (2 * count)) * scale;
-  const double half =
-      kZ975 * std::sqrt(mean * (1 - mean) / count + z2 / (4 * count * count)) * scale;
+  const double half = z * std::sqrt(mean * (1 - mean) / count + z2 / (4 * count * count)) * scale;
   return {mean == 0 ? 0.0 : std::max(0.0, centre - half),
           mean == 1 ? 1.0 : std::min(1.0, centre + half)};
 }
@@ -81,11 +80,15 @@ double mcnemar_mid_p(std::int64_t b, std::int64_t c) {
   return std::min(1.0, below + at);
 }
 
+double mcnemar_one_sided(std::int64_t b, std::int64_t c) {
+  return b == 0 ? 1 : std::min(1.0, half_binomial_cdf(c, b + c));
+}
+
 Interval paired_difference_interval(std::int64_t both, std::int64_t only_first,
-                                    std::int64_t only_second, std::int64_t neither) {
+                                    std::int64_t only_second, std::int64_t neither, double z) {
   const std::int64_t n = both + only_first + only_second + neither;
-  const Interval first = wilson_interval(both + only_first, n);
-  const Interval second = wilson_interval(both + only_second, n);
+  const Interval first = wilson_interval(both + only_first, n, z);
+  const Interval second = wilson_interval(both + only_second, n, z);
   const auto a = static_cast<double>(both);
   const auto b = static_cast<double>(only_first);
   const auto c = static_cast<double>(only_second);

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "harness/compare/distributions.h"
+
 namespace sala {
 
 /// A closed interval around an estimate.
@@ -15,10 +17,11 @@ struct Interval {
   double high = 0;
 };
 
-/// 95 % Wilson score interval of k successes in n trials, within [0, 1]; n > 0, 0 <= k <= n.
-Interval wilson_interval(std::int64_t k, std::int64_t n);
+/// Wilson score interval of k successes in n trials, within [0, 1]; n > 0, 0 <= k <= n. z: the
+/// normal quantile of the level, by default that of 95 %.
+Interval wilson_interval(std::int64_t k, std::int64_t n, double z = kZ975);
 /// The same around a mean of n scores in [0, 1], which vary no more than 0/1 scores of that mean.
-Interval wilson_mean_interval(double mean, std::int64_t n);
+Interval wilson_mean_interval(double mean, std::int64_t n, double z = kZ975);
 
 /// 95 % Clopper-Pearson interval, exact and wider than Wilson's; n > 0, 0 <= k <= n.
 Interval clopper_pearson_interval(std::int64_t k, std::int64_t n);
@@ -30,12 +33,15 @@ double zero_failures_bound(std::int64_t n);
 double mcnemar_exact(std::int64_t b, std::int64_t c);
 /// The same, counting the outcome seen half: less cautious where pairs are few.
 double mcnemar_mid_p(std::int64_t b, std::int64_t c);
+/// Exact one-sided p of "no more b than c": the chance of b or more among the discordant pairs.
+double mcnemar_one_sided(std::int64_t b, std::int64_t c);
 
-/// 95 % interval of the difference of two paired proportions, first minus second (Newcombe's square
+/// Interval of the difference of two paired proportions, first minus second (Newcombe's square
 /// and add method with continuity-corrected correlation). Counts of pairs: both right, only the
-/// first, only the second, neither; at least one pair.
+/// first, only the second, neither; at least one pair. z as above.
 Interval paired_difference_interval(std::int64_t both, std::int64_t only_first,
-                                    std::int64_t only_second, std::int64_t neither);
+                                    std::int64_t only_second, std::int64_t neither,
+                                    double z = kZ975);
 
 /// Middle value; the mean of the two middle ones for an even count. `values` must not be empty.
 double median(std::vector<double> values);
