@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -30,6 +31,11 @@ struct Timing {
   std::int64_t prefill_ns = 0;
   std::int64_t total_ns = 0;         // submission to the last real token
   std::vector<std::int64_t> itl_ns;  // between outputs i and i + 1, up to the first EOS
+  std::chrono::steady_clock::time_point start{};  // the submission
+  /// Of every chunk of the prompt, from its first work given to its last done, where stages are
+  /// timed; the tokens of a chunk are those of EngineInfo::chunk.
+  std::vector<std::int64_t> chunk_ns{};
+  double stage_overhead_ns = 0;  // what timing the stages took at most
 };
 
 struct Output {

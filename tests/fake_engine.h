@@ -86,7 +86,9 @@ class FakeEngine final : public Engine {
     output.timing.itl_ns.assign(std::max<std::size_t>(output.tokens.size(), 1) - 1, 50);
     output.timing.total_ns =
         output.timing.ttft_ns + 50 * static_cast<std::int64_t>(output.timing.itl_ns.size());
-    output.stages = {{"prefill.qkv", 400 * n_prompt, 1, 0}, {"decode.qkv", 10, 1, 0}};
+    output.stages = {{"prefill.qkv", 400 * n_prompt, 1, 0},
+                     {"prefill.lightning.scan", 7 * n_prompt, 1, 0},
+                     {"decode.qkv", 10, 1, 0}};
     output.memory = {{"weights", 1000, 1000, 1000, 1000},
                      {"kv_full", n_prompt * 8, n_prompt * 8, n_prompt * 8, n_prompt * 8}};
     output.peak_bytes = 1000 + n_prompt * 8;
@@ -96,11 +98,18 @@ class FakeEngine final : public Engine {
   std::vector<float> logits(std::span<const TokenId>, std::int64_t) override {
     throw Error("fake engine", "has no logits");
   }
+  std::int64_t held_bytes() const override { return held; }
+  Ceilings measure_ceilings() override {
+    if (!ceilings) throw OutOfMemory("fake", "workspace", 1, 0, false);
+    return *ceilings;
+  }
   void unload() override { ++n_unloads; }
 
   EngineInfo engine_info;
   int n_requests = 0;
   int n_unloads = 0;
+  std::int64_t held = 0;
+  std::optional<Ceilings> ceilings = Ceilings{8e9, 4e9, 1e9, 2e9, 5e8, 0};  // none: no room
   Request last_request;
   std::string route_path = "linear";  // dense for an engine of mode full
 

@@ -65,11 +65,18 @@ struct Tensor {
   TensorView view;
 };
 
+/// Values of the host, of any dtype, for a device matrix of the same shape.
+struct Transfer {
+  TensorView host;
+  TensorView device;
+};
+
 struct DeviceInfo {
   std::string name;               // CPU or GPU model
   int threads = 1;                // worker threads; 1 on a GPU
   std::int64_t memory_bytes = 0;  // installed
   std::string id = "cpu";         // or cuda:0
+  std::string uuid = "";          // of a GPU, as its driver writes it
 };
 
 /// Rotary embedding of pairs (i, i + head_dim / 2). Source: model reference §2.4.
@@ -111,7 +118,10 @@ class Backend {
   /// Bytes that could still be allocated now.
   virtual std::int64_t available_bytes() const = 0;
   /// Copies a host matrix of any dtype to the device, in the dtype the device computes in.
-  virtual Tensor upload(TensorView host, const char* category) = 0;
+  Tensor upload(TensorView host, const char* category);
+  /// Copies many matrices, converted to the device's dtype, as fast as the device takes them;
+  /// waits. Host memory may be a mapped file: no second copy of it is made.
+  virtual void upload_each(std::span<const Transfer> transfers) = 0;
   /// Copies a device matrix to `host` as fp32; waits.
   virtual void download(TensorView device, std::span<float> host) = 0;
   virtual void fill_zero(TensorView x) = 0;

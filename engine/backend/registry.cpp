@@ -38,6 +38,13 @@ const char* device_name(Device device) {
   return device == Device::cpu ? "cpu" : "cuda";
 }
 
+Tensor Backend::upload(TensorView host, const char* category) {
+  Tensor tensor = make_tensor(*this, host.rows, host.cols, category);
+  const Transfer transfer{host, tensor.view};
+  upload_each({&transfer, 1});
+  return tensor;
+}
+
 void Backend::matmul_each(TensorView x, std::span<const Product> products) {
   for (const Product& product : products) matmul(x, product.weight, product.out);
 }

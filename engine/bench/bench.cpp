@@ -18,17 +18,37 @@ namespace sala {
 
 namespace {
 
-/// The library's reporter, counting what failed.
+/// The library's reporter, keeping what was measured and counting what failed.
 template <typename Reporter>
-class Counting : public Reporter {
+class Keeping : public Reporter {
  public:
   using Reporter::Reporter;
   void ReportRuns(const std::vector<benchmark::BenchmarkReporter::Run>& runs) override {
-    n_failed +=
-        std::count_if(runs.begin(), runs.end(), [](const auto& run) { return run.error_occurred; });
+    for (const auto& run : runs) {
+      n_failed += run.error_occurred ? 1 : 0;
+      if (!run.error_occurred && run.run_type == benchmark::BenchmarkReporter::Run::RT_Iteration) {
+        keep(run);
+      }
+    }
     Reporter::ReportRuns(runs);
   }
   std::int64_t n_failed = 0;
+  std::vector<BenchResult> kept;
+
+ private:
+  void keep(const benchmark::BenchmarkReporter::Run& run) {
+    const std::string& name = run.run_name.function_name;
+    const auto known = std::find_if(kept.begin(), kept.end(),
+                                    [&](const BenchResult& result) { return result.name == name; });
+    BenchResult& result = known != kept.end() ? *known : kept.emplace_back(BenchResult{name});
+    result.seconds.push_back(run.real_accumulated_time / static_cast<double>(run.iterations));
+    const auto counter = [&](const char* key) {
+      const auto found = run.counters.find(key);
+      return found == run.counters.end() ? 0.0 : found->second.value;
+    };
+    result.flops = counter("flops");
+    result.bytes = counter("bytes");
+  }
 };
 
 /// Without the library's own lines about itself: its Debian build always calls itself DEBUG.
@@ -61,11 +81,12 @@ void add_benchmarks(const Bench& bench) {
 }
 
 template <typename Reporter>
-void run_with(Counting<Reporter> reporter) {
+std::vector<BenchResult> run_with(Keeping<Reporter> reporter) {
   const std::size_t n_run = benchmark::RunSpecifiedBenchmarks(&reporter);
   benchmark::ClearRegisteredBenchmarks();
   if (n_run == 0) throw Error("--filter", "no benchmark has such a name; try --filter prefill");
   if (reporter.n_failed > 0) throw Error("bench", "{} of {} failed", reporter.n_failed, n_run);
+  return std::move(reporter.kept);
 }
 
 }  // namespace
@@ -98,8 +119,8 @@ void report_work(const Bench& bench, const Work& total, double seconds, benchmar
   state.counters["bound_frac"] = std::max(bytes_frac, flops_frac);
 }
 
-void run_benchmarks(const std::string& device, const std::vector<std::string>& benchmark_args,
-                    bool json) {
+BenchResults run_benchmarks(const std::string& device,
+                            const std::vector<std::string>& benchmark_args, bool json) {
   std::vector<std::string> args{"sala bench"};
   args.insert(args.end(), benchmark_args.begin(), benchmark_args.end());
   start_library(args);
@@ -108,6 +129,7 @@ void run_benchmarks(const std::string& device, const std::vector<std::string>& b
   add_benchmarks(bench);
   const Ceilings& ceilings = bench.ceilings;
   const DeviceInfo& info = backend->info();
+  BenchResults results{info, dtype_name(backend->compute_dtype()), ceilings};
   if (json) {
     benchmark::AddCustomContext("device", info.name);
     benchmark::AddCustomContext("gemm_flops_per_s",
@@ -115,14 +137,16 @@ void run_benchmarks(const std::string& device, const std::vector<std::string>& b
     benchmark::AddCustomContext("copy_bytes_per_s",
                                 fmt::format("{:.4g}", ceilings.copy_bytes_per_s));
     benchmark::AddCustomContext("threads", fmt::format("{}", info.threads));
-    return run_with(Counting<benchmark::JSONReporter>());
+    results.benchmarks = run_with(Keeping<benchmark::JSONReporter>());
+    return results;
   }
   fmt::print(
       "{}, {} threads; ceilings: {:.1f} GFLOP/s (library's square product), {:.1f} GB/s (copy)\n"
       "*_frac: share of the ceiling, above 1 from the caches; bound_frac: the larger one\n",
       info.name, info.threads, ceilings.gemm_flops_per_s * 1e-9, ceilings.copy_bytes_per_s * 1e-9);
   std::fflush(stdout);
-  run_with(Counting<TableReporter>());
+  results.benchmarks = run_with(Keeping<TableReporter>());
+  return results;
 }
 
 }  // namespace sala

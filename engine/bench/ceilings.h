@@ -1,18 +1,14 @@
-// What this machine can do at best, measured: the yardstick of every benchmark.
+// Measures what a device can do at best.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "engine/backend/backend.h"
+#include "engine/base/ceilings.h"
 
 namespace sala {
 
-struct Ceilings {
-  double gemm_flops_per_s = 0;  // the matrix library's square product in the compute dtype
-  double copy_bytes_per_s = 0;  // bytes read plus bytes written by a copy larger than the caches
-};
-
-/// Measures both on all threads of a CPU or on a GPU, taking the best of several tries; about a
-/// second and 0.6 GB of memory, 2 GB on a GPU. Throws OutOfMemory.
+/// On all threads of a CPU or on a GPU, in the dtype that it computes in, taking the best of
+/// several tries; one or two seconds and 0.6 GB of memory, 2 GB on a GPU. Throws OutOfMemory.
 Ceilings measure_ceilings(Backend& backend);
 
 }  // namespace sala

@@ -7,6 +7,9 @@
 #include <chrono>
 #include <utility>
 
+#include "engine/attention/dense/dense.h"
+#include "engine/backend/cpu/gemm.h"
+#include "engine/backend/cpu/parallel.h"
 #include "engine/bench/layer_bench.h"
 #include "engine/bench/measured.h"
 
@@ -48,6 +51,42 @@ void add_product(const Bench& bench, std::int64_t rows, std::int64_t in, std::in
                                   4.0 * static_cast<double>(rows * in + in * out + rows * out)};
                   measure(bench, state, [&] {
                     bench.backend.matmul(x.view, w.view, y.view);
+                    return work;
+                  });
+                });
+}
+
+/// The two products of softmax attention alone, as attend_cpu() cuts them for the needle models'
+/// heads: what attention takes beyond them is softmax.
+void add_attention_products(const Bench& bench, std::int64_t block) {
+  add_benchmark(fmt::format("attention_products/8192/{}", block), Clock::host,
+                [&bench, block](benchmark::State& state) {
+                  constexpr std::int64_t kKeys = 8192;
+                  constexpr std::int64_t kTiles = 8;
+                  const HeadOptions heads{.n_heads = 16, .n_kv_heads = 1, .head_dim = 64};
+                  const std::int64_t d = heads.head_dim;
+                  const std::int64_t rows = tile_tokens(heads) * heads.group();
+                  const Tensor q = filled(bench.backend, kTiles * rows, d);
+                  const Tensor scores = filled(bench.backend, kTiles * rows, block);
+                  const Tensor out = filled(bench.backend, kTiles * rows, d);
+                  const Tensor keys = filled(bench.backend, kKeys, d);
+                  const Tensor values = filled(bench.backend, kKeys, d);
+                  const double products = 4.0 * static_cast<double>(kTiles * rows * kKeys * d);
+                  const Work work{
+                      products, 8.0 * static_cast<double>(kTiles * kKeys * d)};  // keys and values
+                  measure(bench, state, [&] {
+                    parallel_for(bench.backend.info().threads, kTiles, products,
+                                 [&](std::int64_t t, int) {
+                                   const auto at = [&](const Tensor& matrix) {
+                                     return matrix.view.f32() + t * rows * matrix.view.cols;
+                                   };
+                                   for (std::int64_t key = 0; key < kKeys; key += block) {
+                                     gemm(rows, block, d, at(q), d, keys.view.f32() + key * d,
+                                          block, 0.0F, at(scores), block);
+                                     gemm(rows, d, block, at(scores), block,
+                                          values.view.f32() + key * d, d, 0.0F, at(out), d);
+                                   }
+                                 });
                     return work;
                   });
                 });
@@ -110,6 +149,7 @@ void add_cpu_benchmarks(const Bench& bench) {
                                       {512, 192, 1024},  {512, 4096, 4096}, {1, 192, 1024},
                                       {1, 4096, 4096}};
   for (const auto& [rows, in, out] : products) add_product(bench, rows, in, out);
+  for (const std::int64_t block : {64, 128}) add_attention_products(bench, block);
   for (const char* kind : {"dense", "infllm_v2", "lightning"}) {
     for (const std::int64_t length : {1024, 4096, 8192, 16384}) add_prefill(bench, kind, length);
   }

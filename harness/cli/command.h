@@ -15,6 +15,7 @@ struct Command {
   const char* name;
   const char* summary;
   Action (*setup)(CLI::App& app);  // declares the options on the subcommand
+  int usage_error = 2;             // exit code for a command line that cannot be read
 };
 
 std::span<const Command> commands();

@@ -16,6 +16,7 @@
 #include "engine/base/build_info.h"
 #include "engine/base/data_dir.h"
 #include "engine/base/error.h"
+#include "engine/base/nvml.h"
 #include "engine/bench/ceilings.h"
 #include "harness/cli/command.h"
 #include "harness/plan/sizes.h"
@@ -61,7 +62,37 @@ void check_processor(const EnvironmentRow& environment, Findings& findings) {
   }
 }
 
+/// uuid: of the GPU, or empty when none can be used.
+void check_sensors(const std::string& uuid, Findings& findings) {
+  try {
+    const NvmlFunctions& functions = nvml_library();
+    if (uuid.empty()) {
+      findings.push_back({"gpu_sensors", "the driver's library is here, without a usable GPU", ""});
+      return;
+    }
+    const GpuSensors sensors(functions, uuid);
+    const GpuFacts facts = sensors.facts();
+    const GpuReading now = sensors.read();
+    const auto shown = [](const std::optional<double>& value, const char* unit) {
+      return value ? fmt::format("{:.0f} {}", *value, unit) : fmt::format("unknown {}", unit);
+    };
+    findings.push_back(
+        {"gpu_sensors",
+         fmt::format("driver {}, SM clock up to {}, power up to {}; now {}, {}, {}, {} in use",
+                     facts.driver, shown(facts.max_sm_mhz, "MHz"), shown(facts.power_limit_w, "W"),
+                     shown(now.sm_mhz, "MHz"), shown(now.power_w, "W"),
+                     shown(now.temperature_c, "\u00b0C"),
+                     now.used_bytes ? format_bytes(*now.used_bytes) : "unknown memory"),
+         (now.slowdown_reasons.value_or(0) & kThrottled) != 0
+             ? "the GPU is slowed down by heat or its power supply; times will not count"
+             : ""});
+  } catch (const Error& error) {
+    findings.push_back({"gpu_sensors", "not read", error.what()});
+  }
+}
+
 void check_devices(Findings& findings) {
+  std::string uuid;
   for (const char* device : {"cpu", "cuda"}) {
     try {
       const auto backend = make_backend(device, 0);
@@ -72,17 +103,22 @@ void check_devices(Findings& findings) {
                        backend->info().threads, format_bytes(available),
                        format_bytes(backend->info().memory_bytes)),
            available < std::int64_t{1} << 30 ? "less than 1 GiB is free; end other programs" : ""});
+      uuid = backend->info().uuid;
       const Ceilings ceilings = measure_ceilings(*backend);
       findings.push_back(
           {fmt::format("{}_ceilings", device),
-           fmt::format("{:.0f} GFLOP/s {} matrix product, {:.1f} GB/s copy",
-                       ceilings.gemm_flops_per_s / 1e9, dtype_name(backend->compute_dtype()),
-                       ceilings.copy_bytes_per_s / 1e9),
+           fmt::format(
+               "{:.0f} GFLOP/s {} matrix product ({:.0f} narrow, {:.1f} of one row), {:.1f} "
+               "GB/s copy, {:.3g} exp/s",
+               ceilings.gemm_flops_per_s / 1e9, dtype_name(backend->compute_dtype()),
+               ceilings.narrow_gemm_flops_per_s / 1e9, ceilings.row_gemm_flops_per_s / 1e9,
+               ceilings.copy_bytes_per_s / 1e9, ceilings.exp_per_s),
            ""});
     } catch (const Error& error) {
       findings.push_back({device, "not available", error.what()});
     }
   }
+  check_sensors(uuid, findings);
 }
 
 void check_libraries(Findings& findings) {

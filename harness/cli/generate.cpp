@@ -73,6 +73,8 @@ int generate(const GenerateFlags& flags) {
     const auto median_ms = median_decode_ms(output.timing);
     result["decode_ms_median"] = median_ms ? Json(*median_ms) : Json();
     result["peak_bytes"] = output.peak_bytes;
+    result["load_bytes"] = engine->info().load_bytes;
+    result["load_s"] = static_cast<double>(engine->info().load_ns) / 1e9;
     result["stages"] = stages_json(output.stages);
     // A token may end inside a character: JSON gets U+FFFD there, "tokens" stay exact.
     fmt::print("{}\n", result.dump(-1, ' ', false, Json::error_handler_t::replace));
@@ -81,6 +83,12 @@ int generate(const GenerateFlags& flags) {
   const std::string shown = text ? *text : nlohmann::json(output.tokens).dump();
   std::fwrite(shown.data(), 1, shown.size(), stdout);
   std::fputc('\n', stdout);
+  if (engine->info().load_ns > 0) {
+    const auto bytes = static_cast<double>(engine->info().load_bytes);
+    const auto ns = static_cast<double>(engine->info().load_ns);
+    fmt::print(stderr, "{} of weights loaded in {:.3f} s, {:.2f} GB/s\n",
+               format_bytes(engine->info().load_bytes), ns / 1e9, bytes / ns);
+  }
   fmt::print(stderr, "{} prompt tokens, {} generated ({}), TTFT {:.3f} s, {}peak {}\n",
              request.prompt.size(), output.tokens.size(),
              output.finish == Finish::eos ? "ended by itself" : "token limit", ttft_s,

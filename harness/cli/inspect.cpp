@@ -67,6 +67,25 @@ Json describe_layers(const ModelConfig& config) {
   return kinds;
 }
 
+/// The longest sequence that the memory of each device of this machine takes now.
+Json longest_contexts(const ModelConfig& config) {
+  Json devices = Json::array();
+  for (const char* name : {"cpu", "cuda"}) {
+    try {
+      const auto backend = make_backend(name, 0);
+      const std::int64_t budget = backend->ledger().live_bytes() + backend->available_bytes();
+      const Blueprint blueprint(config, *backend);
+      devices.push_back(
+          {{"device", backend->info().id},
+           {"name", backend->info().name},
+           {"available_bytes", budget},
+           {"tokens", longest_context(blueprint, default_chunk(backend->device()), budget)}});
+    } catch (const Error&) {  // no such device here, or none that takes this model
+    }
+  }
+  return devices;
+}
+
 Json describe(const InspectFlags& flags) {
   const std::filesystem::path folder = resolve_model(flags.model);
   const ModelConfig config = read_model_config(folder, Settings{}, flags.attention);
@@ -90,7 +109,7 @@ Json describe(const InspectFlags& flags) {
   for (const LayerSpec& layer : config.layers) result["layer_pattern"].push_back(layer.kind);
   result["layer_kinds"] = describe_layers(config);
   result["n_parameters"] = blueprint.n_parameters();
-  result["n_tensors"] = blueprint.n_tensors();
+  result["n_tensors"] = blueprint.tensors().size();
   result["bf16_bytes"] = blueprint.n_parameters() * dtype_bytes(DType::bf16);
   for (const DType dtype : {DType::bf16, DType::f32}) {
     const char* name = dtype_name(dtype);
@@ -103,6 +122,7 @@ Json describe(const InspectFlags& flags) {
       result["memory"].push_back(std::move(row));
     }
   }
+  result["longest_context"] = longest_contexts(config);
   return result;
 }
 
@@ -158,6 +178,14 @@ void print_text(const Json& model) {
   }
   print_memory(model, "bf16", "a device that computes in bf16");
   print_memory(model, "f32", "the CPU, which computes in fp32");
+  fmt::print("\nLongest context that fits now\n");
+  for (const Json& device : model["longest_context"]) {
+    const auto tokens = device["tokens"].get<std::int64_t>();
+    line(device["device"].get_ref<const std::string&>().c_str(),
+         fmt::format("{} in {} of {}",
+                     tokens == kEndlessContext ? "any" : grouped(device["tokens"]) + " tokens",
+                     format_bytes(device["available_bytes"]), device["name"].get<std::string>()));
+  }
 }
 
 int inspect(const InspectFlags& flags) {

@@ -16,19 +16,27 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of every command");
 
-  std::vector<std::pair<CLI::App*, sala::Action>> actions;
+  struct Choice {
+    CLI::App* app;
+    sala::Action action;
+    int usage_error;
+  };
+  std::vector<Choice> choices;
   for (const sala::Command& command : sala::commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    actions.emplace_back(sub, command.setup(*sub));
+    choices.push_back({sub, command.setup(*sub), command.usage_error});
   }
   try {
     app.parse(argc, argv);
-    for (const auto& [sub, action] : actions) {
-      if (sub->parsed()) return action();
+    for (const Choice& choice : choices) {
+      if (choice.app->parsed()) return choice.action();
     }
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);  // prints help or the message
-    return code == 0 ? 0 : 2;
+    if (app.exit(error) == 0) return 0;  // prints help or the message
+    for (const Choice& choice : choices) {
+      if (choice.app->parsed()) return choice.usage_error;
+    }
+    return 2;
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 2;

@@ -13,7 +13,10 @@
 #include "engine/base/data_dir.h"
 #include "engine/base/error.h"
 #include "engine/base/mapped_file.h"
+#include "engine/text/chat_formats.h"
 #include "harness/plan/sizes.h"
+#include "harness/plan/suite.h"
+#include "tasks/chat_template.h"
 
 namespace sala {
 namespace {
@@ -84,6 +87,9 @@ void PromptFlags::declare(CLI::App& app, bool with_text) {
   group->add_option("--prompt", prompt_file, "Text file");
   if (with_text) group->add_option("--text", text, "The text itself");
   group->require_option(1);
+  if (!with_text) return;
+  chat_template = "auto";
+  app.add_option("--chat-template", chat_template, kChatTemplateHelp)->capture_default_str();
 }
 
 std::vector<TokenId> PromptFlags::read(const Engine& engine) const {
@@ -93,8 +99,12 @@ std::vector<TokenId> PromptFlags::read(const Engine& engine) const {
     throw Error(prompt_file.empty() ? "--text" : prompt_file, "is empty; give a text to read");
   }
   const Tokenizer& tokenizer = engine.tokenizer();
-  std::vector<TokenId> ids = tokenizer.encode(prompt).ids;
-  if (const auto bos = tokenizer.bos()) ids.insert(ids.begin(), *bos);
+  const std::string chat = choose_chat_template(chat_template, engine.info());
+  std::vector<TokenId> ids =
+      tokenizer.encode(fill(chat_template_text(chat), {{"task_template", prompt}})).ids;
+  // A template may spell the BOS out.
+  const auto bos = tokenizer.bos();
+  if (bos && (ids.empty() || ids.front() != *bos)) ids.insert(ids.begin(), *bos);
   return ids;
 }
 

@@ -36,15 +36,21 @@ struct ModelFlags : EngineFlags {
   EngineOptions options() const { return EngineFlags::options(model, attention); }
 };
 
+constexpr const char* kChatTemplateHelp =
+    "auto: the model's own; base: none; a name such as chatml or meta-llama3; or a text with "
+    "{task_template}";
+
 /// A prompt as a file of token ids, a text file or, where declared, a text.
 struct PromptFlags {
   std::string tokens_file;
   std::string prompt_file;
   std::string text;
+  std::string chat_template = "base";
 
-  /// Exactly one of --tokens, --prompt and (with_text) --text.
+  /// Exactly one of --tokens, --prompt and (with_text) --text; with_text also --chat-template.
   void declare(CLI::App& app, bool with_text);
-  /// The ids; text is encoded with BOS in front when the tokenizer has one.
+  /// The ids; text is put into a turn of the chat template, with BOS in front when the tokenizer
+  /// has one.
   std::vector<TokenId> read(const Engine& engine) const;
 };
 

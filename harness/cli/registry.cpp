@@ -5,7 +5,9 @@
 namespace sala {
 
 Action setup_bench(CLI::App& app);
+Action setup_compare(CLI::App& app);
 Action setup_doctor(CLI::App& app);
+Action setup_gate(CLI::App& app);
 Action setup_generate(CLI::App& app);
 Action setup_inspect(CLI::App& app);
 Action setup_logits(CLI::App& app);
@@ -18,7 +20,10 @@ std::span<const Command> commands() {
   static constexpr Command kCommands[] = {
       {"bench", "Kernel micro-benchmarks with bytes, FLOPs and fractions of measured ceilings",
        setup_bench},
+      {"compare", "Two runs, two builds or the two models of one run side by side", setup_compare},
       {"doctor", "What this machine offers and what is missing", setup_doctor},
+      {"gate", "The regression verdict after a change, by exit code and for a pull request",
+       setup_gate, 64},
       {"generate", "Prompt in, greedy text out, with timings", setup_generate},
       {"inspect", "A model's architecture, parameter count and predicted memory per length",
        setup_inspect},

@@ -3,13 +3,15 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
+#include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "engine/base/error.h"
 #include "harness/cli/command.h"
 #include "harness/cli/options.h"
+#include "harness/compare/roofline.h"
 #include "harness/plan/plan.h"
 #include "harness/plan/sizes.h"
 #include "harness/runner/interrupt.h"
@@ -36,6 +38,7 @@ struct RunFlags {
   std::vector<std::string> data;
   std::string mode;
   std::string chat_template;
+  std::string timing = "stage";
   std::string db = "sala.db";
   bool dry_run = false;
   bool json = false;
@@ -75,6 +78,7 @@ std::vector<Side> load_sides(const RunFlags& flags) {
   const auto options = [&](const std::string& name, const char* attention) {
     EngineOptions of_side = flags.engine.options(name, attention);
     of_side.load = !flags.dry_run;
+    of_side.time_stages = flags.timing == "stage";
     return of_side;
   };
   const std::string model = flags.model.empty() ? kDefaultModel : flags.model;
@@ -97,11 +101,20 @@ std::vector<Side> load_sides(const RunFlags& flags) {
   return sides;
 }
 
-std::vector<std::string> command_line() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> arguments;
-  for (std::string argument; std::getline(file, argument, '\0');) arguments.push_back(argument);
-  return arguments;
+/// The stages of the longest speed cell of each side, against the ceilings of its device.
+void print_stages(const Results& results) {
+  std::map<std::string, const CellRecord*> longest;
+  for (const CellRecord& cell : results.cells) {
+    if (cell.kind != "perf" || cell.status != "ok") continue;
+    const CellRecord*& known = longest[nlohmann::json::parse(cell.params).value("side", "")];
+    if (known == nullptr || cell.context_len > known->context_len) known = &cell;
+  }
+  for (const auto& [side, cell] : longest) {
+    const std::string table = stage_table(*cell);
+    if (!table.empty()) {
+      fmt::print("\n{} at {}\n{}", side, format_size(cell->context_len), table);
+    }
+  }
 }
 
 /// Prints what the database has of a sweep and returns the number of its stored samples.
@@ -111,6 +124,7 @@ std::int64_t print_results(const RunFlags& flags, const std::string& sweep_uid) 
   const auto pair = summarize_pair(results);
   fmt::print(
       "{}", flags.json ? summary_json(rows, pair, sweep_uid, flags.db) : summary_table(rows, pair));
+  if (!flags.json) print_stages(results);
   std::int64_t n_samples = 0;
   for (const SummaryRow& row : rows) n_samples += row.n;
   return n_samples;
@@ -122,7 +136,11 @@ int run(const RunFlags& flags) {
   InterruptWatch interrupts;
   const Suite suite = choose_suite(flags);
   const std::vector<Side> sides = load_sides(flags);
-  const EnvironmentRow environment = capture_environment();
+  EnvironmentRow environment = capture_environment();
+  for (const Side& side : sides) {
+    const DeviceInfo& device = side.engine->info().device_info;
+    if (!device.uuid.empty()) add_gpu(environment, device);
+  }
   const Plan plan = make_plan(suite, sides, environment, make_task);
   if (flags.dry_run) {
     fmt::print("{}", flags.json ? plan_json(plan, sides) : plan_table(plan, sides));
@@ -185,8 +203,11 @@ Action setup_run(CLI::App& app) {
                  "be given several times, the first that has a file wins");
   app.add_option("--mode", flags->mode,
                  "strict, or official: the published code's prompts, mistakes included");
-  app.add_option("--chat-template", flags->chat_template,
-                 "Name such as meta-llama3, or a text with {task_template}");
+  app.add_option("--chat-template", flags->chat_template, kChatTemplateHelp);
+  app.add_option("--timing", flags->timing,
+                 "stage: the time of every stage too; step: of requests and tokens alone")
+      ->check(CLI::IsMember({"stage", "step"}))
+      ->capture_default_str();
   app.add_option("--db", flags->db, "Results database")->capture_default_str();
   app.add_flag("--dry-run", flags->dry_run, "Print what would run and the memory it needs");
   app.add_flag("--json", flags->json, "Print the result as JSON");

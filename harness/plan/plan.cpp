@@ -17,6 +17,7 @@
 #include "engine/base/error.h"
 #include "engine/base/sha256.h"
 #include "engine/base/splitmix.h"
+#include "engine/text/chat_formats.h"
 #include "harness/compare/statistics.h"
 #include "harness/plan/sizes.h"
 #include "harness/runner/guards.h"
@@ -100,7 +101,7 @@ CellRow make_row(const Suite& suite, const SuiteCell& cell, const Side& side, co
                  const EnvironmentRow& build, const Task& task, const DataHash& all_data) {
   const EngineInfo& info = side.engine->info();
   const TaskInfo& task_info = task.info();
-  const std::vector<TaskSource> sources = task.sources(task_options(suite, cell.length));
+  const std::vector<TaskSource> sources = task.sources(task_options(suite, info, cell.length));
   const std::string data_hash = source_identity(sources, all_data);
   Json task_params{
       {"chat_template", suite.chat_template}, {"data", data_hash}, {"mode", suite.mode}};
@@ -122,7 +123,9 @@ CellRow make_row(const Suite& suite, const SuiteCell& cell, const Side& side, co
                      {"params", shared},
                      {"task", task_identity}};
   Json params = shared;
+  params["chat_template"] = chat_template_text(choose_chat_template(suite.chat_template, info));
   params["chunk"] = info.chunk;
+  if (!side.options.time_stages) params["timing"] = "step";
   params["settings"] = info.settings;
   params["side"] = side.role;
   Json identity = compare;
@@ -161,9 +164,9 @@ CellRow make_row(const Suite& suite, const SuiteCell& cell, const Side& side, co
 void limit_samples(const Suite& suite, const Task& task, const std::vector<Side>& sides,
                    SuiteCell& cell) {
   if (suite.kind == "perf") return;
-  const TaskOptions options = task_options(suite, cell.length);
   for (const Side& side : sides) {
-    const std::int64_t count = task.count(options, side.engine->tokenizer());
+    const std::int64_t count =
+        task.count(task_options(suite, side.engine->info(), cell.length), side.engine->tokenizer());
     if (count < 1) {
       throw Error("--lengths", "the data of {} has no sample of length {}", cell.task,
                   format_size(cell.length));
@@ -181,9 +184,9 @@ Json check_shortest(const Plan& plan, const Task& task, const std::vector<Side>&
       shortest = &cell;
     }
   }
-  const TaskOptions options = task_options(plan.suite, shortest->length);
   Json traces = Json::array();
   for (const Side& side : sides) {
+    const TaskOptions options = task_options(plan.suite, side.engine->info(), shortest->length);
     const bool is_perf = plan.suite.kind == "perf";
     const Tokenizer& tokenizer = side.engine->tokenizer();
     const Sample sample = is_perf ? speed_sample(side, task, options, plan.suite.new_tokens)
@@ -214,14 +217,16 @@ SweepRow make_sweep(const Plan& plan, const std::vector<Side>& sides, const Json
             {"sides", Json::array()}};
   for (const Side& side : sides) {
     const EngineInfo& info = side.engine->info();
-    spec["sides"].push_back({{"attention", side.options.attention},
-                             {"device", info.device},
-                             {"mode", mode_of(side)},
-                             {"model", model_identity(info)},
-                             {"name", info.name},
-                             {"path", side.options.model.string()},
-                             {"role", side.role},
-                             {"settings", info.settings}});
+    spec["sides"].push_back(
+        {{"attention", side.options.attention},
+         {"chat_template", choose_chat_template(plan.suite.chat_template, info)},
+         {"device", info.device},
+         {"mode", mode_of(side)},
+         {"model", model_identity(info)},
+         {"name", info.name},
+         {"path", side.options.model.string()},
+         {"role", side.role},
+         {"settings", info.settings}});
   }
   for (const PlannedCell& cell : plan.cells) {
     spec["cells"].push_back({{"key", cell.row.cell_key},

@@ -180,12 +180,22 @@ Suite load_suite(std::string_view name) {
   return parse_suite(read_text_file(path), path.string());
 }
 
-TaskOptions task_options(const Suite& suite, std::int64_t length) {
+std::string choose_chat_template(const std::string& asked, const EngineInfo& model) {
+  if (asked != "auto") return asked;
+  if (!model.chat_template.empty()) return model.chat_template;
+  throw Error(
+      "--chat-template",
+      "{} brings a chat template that is none of the known ones; give its name, a text with "
+      "{{task_template}}, or base for none",
+      model.name);
+}
+
+TaskOptions task_options(const Suite& suite, const EngineInfo& model, std::int64_t length) {
   return {.length = length,
           .seed = suite.seed,
           .data = suite.data,
           .mode = suite.mode,
-          .chat_template = suite.chat_template};
+          .chat_template = choose_chat_template(suite.chat_template, model)};
 }
 
 std::int64_t token_limit(const Suite& suite, std::int64_t length) {

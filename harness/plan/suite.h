@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/engine.h"
 #include "harness/task.h"
 
 namespace sala {
@@ -25,7 +26,7 @@ struct Suite {
   std::uint64_t seed = 42;
   std::string mode = "strict";         // or official
   std::vector<std::string> data;       // folders and text files; empty: built in
-  std::string chat_template = "base";  // name or text
+  std::string chat_template = "auto";  // the model's own; or name or text
   std::int64_t new_tokens = 0;         // perf: tokens of the forced continuation
   std::vector<SuiteCell> cells;        // each (task, length) once
 };
@@ -41,8 +42,12 @@ struct SuiteOverrides {
   std::string chat_template{};      // empty: the suite's
 };
 
-/// What the suite asks of a task at one length.
-TaskOptions task_options(const Suite& suite, std::int64_t length);
+/// Name or text of the chat template that is asked for: "auto" means the model's own. Throws Error
+/// when that is not a known one.
+std::string choose_chat_template(const std::string& asked, const EngineInfo& model);
+
+/// What the suite asks of a task at one length with a model.
+TaskOptions task_options(const Suite& suite, const EngineInfo& model, std::int64_t length);
 
 /// Most tokens of prompt and answer at one length: official lengths leave out the BOS, as upstream
 /// counts.

@@ -26,14 +26,19 @@ void check_bos(const TaskInfo& task, const std::vector<TokenId>& ids, const Toke
               n_bos, *bos);
 }
 
-/// The ids are those of the text, which a BOS may precede that the text does not spell out.
+/// The ids are those of the text, which a BOS may precede that the text does not spell out. Where
+/// the tokenizer normalises they cannot give the text back, and it is encoded again.
 void check_text(const TaskInfo& task, const Sample& sample, const Tokenizer& tokenizer) {
   const std::string sent = tokenizer.decode(sample.prompt_ids);
   const auto bos = tokenizer.bos();
   const std::string begin = bos ? tokenizer.decode(std::span(&*bos, 1)) : "";
   if (sent != sample.prompt && sent != begin + sample.prompt) {
-    throw Error(task.name, "the ids to be sent are not those of the prompt of sample {}",
-                sample.index);
+    std::vector<TokenId> ids = tokenizer.encode(sample.prompt).ids;
+    if (bos && ids.size() + 1 == sample.prompt_ids.size()) ids.insert(ids.begin(), *bos);
+    if (ids != sample.prompt_ids) {
+      throw Error(task.name, "the ids to be sent are not those of the prompt of sample {}",
+                  sample.index);
+    }
   }
   if (!sent.ends_with(sample.answer_prefix)) {
     throw Error(task.name, "the prompt of sample {} does not end with its answer prefix '{}'",

@@ -15,6 +15,8 @@
 #include <thread>
 
 #include "engine/base/build_info.h"
+#include "engine/base/error.h"
+#include "engine/base/nvml.h"
 #include "engine/base/sha256.h"
 
 namespace sala {
@@ -105,6 +107,33 @@ EnvironmentRow capture_environment() {
                      {"variables", nlohmann::json::parse(relevant_variables())}}
           .dump();
   return row;
+}
+
+void add_gpu(EnvironmentRow& row, const DeviceInfo& gpu) {
+  const auto number = [](const std::optional<double>& value) {
+    return value ? nlohmann::json(*value) : nlohmann::json();
+  };
+  nlohmann::json facts{{"name", gpu.name}, {"uuid", gpu.uuid}};
+  try {
+    const GpuFacts read = GpuSensors(nvml_library(), gpu.uuid).facts();
+    row.driver = read.driver;
+    row.power_limit_w = read.power_limit_w;
+    facts["max_memory_mhz"] = number(read.max_memory_mhz);
+    facts["max_sm_mhz"] = number(read.max_sm_mhz);
+    facts["power_limit_w"] = number(read.power_limit_w);
+  } catch (const Error& error) {
+    facts["sensors"] = error.what();
+  }
+  nlohmann::json info = nlohmann::json::parse(row.info);
+  info["gpus"][gpu.id] = std::move(facts);
+  row.info = info.dump();
+}
+
+std::vector<std::string> command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> arguments;
+  for (std::string argument; std::getline(file, argument, '\0');) arguments.push_back(argument);
+  return arguments;
 }
 
 std::int64_t host_peak_bytes() {

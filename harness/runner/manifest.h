@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "engine/engine.h"
 #include "harness/store/rows.h"
 
 namespace sala {
@@ -12,6 +14,12 @@ namespace sala {
 /// The machine and the binary of this process. The same for every process of one binary on one
 /// machine with equal settings, so nothing that changes by itself is in it.
 EnvironmentRow capture_environment();
+
+/// Adds the driver and the limits of a side's GPU, or why they cannot be read.
+void add_gpu(EnvironmentRow& row, const DeviceInfo& gpu);
+
+/// The arguments of this process, its name first.
+std::vector<std::string> command_line();
 
 /// Environment variables that change speed or results (OMP_*, SALA_*, OPENBLAS_*, ...), as a JSON
 /// object.

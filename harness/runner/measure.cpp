@@ -33,6 +33,33 @@ std::string with_sample(const std::string& detail, const Sample& sample) {
   return json.dump();
 }
 
+/// Every stage, and what lies between them: with a phase's stages its gap makes its time.
+void add_stages(const Output& output, std::int64_t rep, std::vector<ValueRow>& values) {
+  if (output.stages.empty()) return;
+  const auto add = [&](const char* metric, const std::string& stage, double value) {
+    values.push_back({.metric = metric, .stage = stage, .rep = rep, .value = value});
+  };
+  const Timing& timing = output.timing;
+  const auto total_ns = static_cast<double>(timing.total_ns);
+  const auto ttft_ns = timing.ttft_ns > 0 ? static_cast<double>(timing.ttft_ns) : total_ns;
+  double prefill_gap = ttft_ns;
+  double decode_gap = total_ns - ttft_ns;
+  for (const StageTime& stage : output.stages) {
+    const auto ns = static_cast<double>(stage.ns);
+    add("stage_ns", stage.name, ns);
+    add("stage_calls", stage.name, static_cast<double>(stage.calls));
+    add("stage_flops", stage.name, stage.flops);
+    add("stage_bytes", stage.name, stage.bytes);
+    (stage.name.starts_with("prefill.") ? prefill_gap : decode_gap) -= ns;
+  }
+  add("gap_ns", "prefill", prefill_gap);
+  add("gap_ns", "decode", decode_gap);
+  add("gap_ns", "total", prefill_gap + decode_gap);
+  if (timing.stage_overhead_ns > 0 && total_ns > 0) {
+    add("timing_overhead", "total", timing.stage_overhead_ns / total_ns);
+  }
+}
+
 }  // namespace
 
 Request make_request(const Sample& sample) {
@@ -110,7 +137,8 @@ AnswerRow make_failed_answer(const std::string& why) {
       .total_ns = std::nullopt};
 }
 
-std::vector<ValueRow> make_values(const Output& output, std::int64_t n_prompt, std::int64_t rep) {
+std::vector<ValueRow> make_values(const Output& output, std::int64_t n_prompt, std::int64_t chunk,
+                                  std::int64_t rep) {
   std::vector<ValueRow> values;
   const auto add = [&](const char* metric, double value, std::int64_t pos = -1) {
     values.push_back({.metric = metric, .rep = rep, .pos = pos, .value = value});
@@ -132,16 +160,11 @@ std::vector<ValueRow> make_values(const Output& output, std::int64_t n_prompt, s
   if (!timing.itl_ns.empty()) {
     add("tpot_ns", decode_ns / static_cast<double>(timing.itl_ns.size()));
   }
-  double gap_ns = static_cast<double>(timing.total_ns);
-  for (const StageTime& stage : output.stages) {
-    values.push_back({.metric = "stage_ns",
-                      .stage = stage.name,
-                      .rep = rep,
-                      .pos = -1,
-                      .value = static_cast<double>(stage.ns)});
-    gap_ns -= static_cast<double>(stage.ns);
+  add_stages(output, rep, values);
+  for (std::size_t i = 0; i < timing.chunk_ns.size(); ++i) {
+    const auto end = static_cast<std::int64_t>(i + 1) * chunk;
+    add("prefill_chunk_ns", static_cast<double>(timing.chunk_ns[i]), std::min(end, n_prompt));
   }
-  if (!output.stages.empty()) add("gap_ns", gap_ns);
   add("device_peak_bytes", static_cast<double>(output.peak_bytes));
   if (const std::int64_t peak = host_peak_bytes()) {
     add("host_peak_bytes", static_cast<double>(peak));

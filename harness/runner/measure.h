@@ -29,7 +29,8 @@ AnswerRow make_answer_row(const Sample& sample, const Output& output, const Toke
 /// A miss that stands for a sample that could not be run.
 AnswerRow make_failed_answer(const std::string& why);
 
-/// Times, rates and peaks of one request. rep: sample index.
-std::vector<ValueRow> make_values(const Output& output, std::int64_t n_prompt, std::int64_t rep);
+/// Times, rates and peaks of one request. chunk: tokens of its prefill chunks; rep: sample index.
+std::vector<ValueRow> make_values(const Output& output, std::int64_t n_prompt, std::int64_t chunk,
+                                  std::int64_t rep);
 
 }  // namespace sala

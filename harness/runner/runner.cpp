@@ -6,11 +6,13 @@
 #include <chrono>
 #include <new>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
 #include "engine/base/error.h"
 #include "harness/plan/sizes.h"
+#include "harness/runner/gpu_monitor.h"
 #include "harness/runner/guards.h"
 #include "harness/runner/manifest.h"
 #include "harness/runner/measure.h"
@@ -21,10 +23,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kMaxFailures = 3;  // attempts that ended in error or invalid
-// run.flags, both hard.
-constexpr std::int64_t kRouteMismatch = 1 << 7;  // the route is not the mode's
-constexpr std::int64_t kGuardFailed = 1 << 12;   // a prompt or answer is not what it has to be
 constexpr std::int64_t kWarmUpTokens = 1024;
+/// A sample whose clock is farther off the run's median ran under other conditions.
+constexpr double kClockTolerance = 0.05;
+/// A run with a larger share of such samples, or of throttled ones, measured nothing.
+constexpr double kMostFlagged = 0.2;
+constexpr double kMostOverhead = 0.01;               // of a request's time, for timing its stages
+constexpr std::int64_t kLedgerTolerance = 16 << 20;  // bytes, or 1 % where that is more
 
 OomRow make_oom_row(const OutOfMemory& error) {
   return {.category = error.category,
@@ -36,13 +41,22 @@ OomRow make_oom_row(const OutOfMemory& error) {
 class Runner {
  public:
   Runner(const Plan& plan, const std::vector<Side>& sides, const TaskFactory& make_task,
-         ResultWriter& writer, Progress& progress)
+         ResultWriter& writer, Progress& progress, const NvmlFunctions& (*nvml)())
       : plan_(plan),
         sides_(sides),
         make_task_(make_task),
         writer_(writer),
         progress_(progress),
-        is_warm_(sides.size(), false) {}
+        watches_(sides.size()) {
+    for (std::size_t i = 0; i < sides.size(); ++i) {
+      const std::string& uuid = sides[i].engine->info().device_info.uuid;
+      if (uuid.empty()) continue;
+      try {
+        watches_[i].monitor = std::make_unique<GpuMonitor>(GpuSensors(nvml(), uuid));
+      } catch (const Error&) {  // stated in the environment of every run
+      }
+    }
+  }
 
   void run() {
     for (const PlannedCell& cell : plan_.cells) {
@@ -58,8 +72,18 @@ class Runner {
     std::int64_t n_run = 0;             // samples that the engine answered
     bool has_sparse = false;            // such a layer ran
     bool has_linear = false;
+    std::set<std::int64_t> flagged;                          // samples whose times mean nothing
+    std::vector<std::pair<std::int64_t, double>> sm_clocks;  // of samples, in MHz
     RunEnd end{.status = "ok", .reason = "", .oom = std::nullopt};
     std::vector<std::pair<PromptRow, AnswerRow>> unanswered;
+  };
+
+  /// What is known of a side's process and device.
+  struct Watch {
+    std::unique_ptr<GpuMonitor> monitor;  // none on a CPU, nor where sensors cannot be read
+    bool is_warm = false;
+    std::int64_t context_bytes = 0;    // of the driver, when it was warm
+    std::optional<Ceilings> ceilings;  // of the device, once a speed cell asked for them
   };
 
   void run_cell(std::size_t index) {
@@ -83,6 +107,7 @@ class Runner {
     } else {
       run_accuracy(cell, *task, attempt);
     }
+    judge_clocks(attempt);
     judge(cell, attempt);
     writer_.end_run(attempt.end, attempt.unanswered);
   }
@@ -97,8 +122,8 @@ class Runner {
     for (std::size_t i = 0; i < attempt.missing.size(); ++i) {
       Sample sample;
       try {
-        sample = task.make(task_options(plan_.suite, cell.length), attempt.missing[i],
-                           engine(cell).tokenizer());
+        sample = task.make(task_options(plan_.suite, engine(cell).info(), cell.length),
+                           attempt.missing[i], engine(cell).tokenizer());
       } catch (const Error& error) {  // the task's fault, so no miss of the model
         attempt.end.status = "error";
         attempt.end.reason = error.what();
@@ -142,9 +167,10 @@ class Runner {
       const auto start = Clock::now();
       try {
         if (request.prompt.empty()) {
-          request = make_forced_request(speed_sample(sides_[cell.side], task,
-                                                     task_options(plan_.suite, cell.length),
-                                                     plan_.suite.new_tokens));
+          request = make_forced_request(speed_sample(
+              sides_[cell.side], task, task_options(plan_.suite, engine(cell).info(), cell.length),
+              plan_.suite.new_tokens));
+          attempt.end.ceilings = ceilings(cell.side);
           row.values = warm_up(cell, request);
           run_request(cell, make_rehearsal(request, engine(cell).info().chunk));
         }
@@ -174,9 +200,22 @@ class Runner {
     } catch (const Error& error) {
       attempt.end.status = "invalid";
       attempt.end.reason = error.what();
-      attempt.end.flags = kGuardFailed;
+      attempt.end.flags = kGuardFailedFlag;
       return false;
     }
+  }
+
+  /// What a side's device can do at best, measured once; nothing when there is no room for that.
+  std::optional<Ceilings> ceilings(std::size_t side) {
+    const auto device = [&](std::size_t i) { return sides_[i].engine->info().device; };
+    for (std::size_t i = 0; i < sides_.size(); ++i) {
+      if (device(i) == device(side) && watches_[i].ceilings) return watches_[i].ceilings;
+    }
+    try {
+      watches_[side].ceilings = sides_[side].engine->measure_ceilings();
+    } catch (const OutOfMemory&) {
+    }
+    return watches_[side].ceilings;
   }
 
   /// Runs a request; when memory is short, once more without the weights of the other sides.
@@ -196,9 +235,18 @@ class Runner {
   Output execute(const PlannedCell& cell, const Request& request, std::int64_t rep, SampleRow& row,
                  Attempt& attempt) {
     reset_host_peak();
+    GpuMonitor* const monitor = watches_[cell.side].monitor.get();
+    if (monitor != nullptr) monitor->start();
     Output output = run_request(cell, request);
-    const auto values = make_values(output, static_cast<std::int64_t>(request.prompt.size()), rep);
+    const GpuWindow window = monitor != nullptr ? monitor->stop() : GpuWindow{};
+    const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
+    std::vector<ValueRow> values = make_values(output, n_prompt, engine(cell).info().chunk, rep);
+    if (monitor != nullptr) add_sensors(cell, window, output, n_prompt, rep, values, row, attempt);
     row.values.insert(row.values.end(), values.begin(), values.end());
+    const double overhead = output.timing.stage_overhead_ns;
+    if (overhead > kMostOverhead * static_cast<double>(output.timing.total_ns)) {
+      attempt.end.flags |= kOverheadFlag;
+    }
     row.memory = output.memory;
     row.peak_bytes = output.peak_bytes;
     row.route = output.route;
@@ -210,13 +258,56 @@ class Runner {
     return output;
   }
 
+  /// What the sensors said of a request, into its values, its row and the attempt.
+  void add_sensors(const PlannedCell& cell, const GpuWindow& window, const Output& output,
+                   std::int64_t n_prompt, std::int64_t rep, std::vector<ValueRow>& values,
+                   SampleRow& row, Attempt& attempt) const {
+    const auto energy = make_energy_values(window, output.timing, n_prompt, rep);
+    values.insert(values.end(), energy.begin(), energy.end());
+    if (const auto mhz = window_sm_mhz(window)) {
+      values.push_back({.metric = "sm_mhz", .rep = rep, .value = *mhz});
+      attempt.sm_clocks.emplace_back(rep, *mhz);
+    }
+    std::int64_t flags = window_flags(window);
+    if (const auto peak = window_peak_bytes(window)) {
+      values.push_back(
+          {.metric = "driver_peak_bytes", .rep = rep, .value = static_cast<double>(*peak)});
+      const std::int64_t context = watches_[cell.side].context_bytes;
+      const std::int64_t unaccounted =
+          *peak - context - output.peak_bytes - held_by_others(cell.side);
+      row.driver_memory = {.context_bytes = context, .unaccounted_bytes = unaccounted};
+      if (std::abs(unaccounted) > std::max(*peak / 100, kLedgerTolerance)) flags |= kLedgerGapFlag;
+    }
+    for (ValueRow& value : values) value.flags = flags & kHardFlags;
+    if ((flags & kHardFlags) != 0) attempt.flagged.insert(rep);
+    attempt.end.flags |= flags;
+    row.telemetry = make_telemetry(window);
+  }
+
+  /// Bytes of a side's device that the engines of other sides hold.
+  std::int64_t held_by_others(std::size_t side) const {
+    const auto device = [&](std::size_t i) { return sides_[i].engine->info().device_info.uuid; };
+    std::int64_t bytes = 0;
+    for (std::size_t i = 0; i < sides_.size(); ++i) {
+      if (i != side && device(i) == device(side)) bytes += sides_[i].engine->held_bytes();
+    }
+    return bytes;
+  }
+
   /// The first request of an engine pays for what later ones find ready, so it is a number of its
   /// own and no sample.
   std::vector<ValueRow> warm_up(const PlannedCell& cell, Request request) {
-    if (is_warm_[cell.side]) return {};
-    is_warm_[cell.side] = true;
+    Watch& watch = watches_[cell.side];
+    if (watch.is_warm) return {};
+    watch.is_warm = true;
     request.prompt.resize(std::min(request.prompt.size(), static_cast<std::size_t>(kWarmUpTokens)));
+    if (watch.monitor) watch.monitor->start();
     const Output output = run_request(cell, request);
+    if (watch.monitor) {
+      const std::int64_t ledgers = engine(cell).held_bytes() + held_by_others(cell.side);
+      const auto used_bytes = watch.monitor->stop().readings.back().used_bytes;
+      watch.context_bytes = used_bytes.value_or(ledgers) - ledgers;
+    }
     if (output.timing.ttft_ns <= 0) return {};
     return {
         {.metric = "cold.ttft_ns", .rep = -1, .value = static_cast<double>(output.timing.ttft_ns)}};
@@ -228,8 +319,8 @@ class Runner {
     attempt.end.status = "oom";
     attempt.end.reason = why;
     for (std::size_t i = first; i < attempt.missing.size(); ++i) {
-      const Sample sample = task.make(task_options(plan_.suite, cell.length), attempt.missing[i],
-                                      engine(cell).tokenizer());
+      const Sample sample = task.make(task_options(plan_.suite, engine(cell).info(), cell.length),
+                                      attempt.missing[i], engine(cell).tokenizer());
       attempt.unanswered.emplace_back(make_prompt_row(sample, cell.length, plan_.suite.seed),
                                       make_failed_answer(why));
       progress_.done(cell.side, cell.length, 0, label(cell));
@@ -250,6 +341,38 @@ class Runner {
     return "";
   }
 
+  /// Marks the samples that ran at another clock than the rest of the run.
+  static void judge_clocks(Attempt& attempt) {
+    std::vector<double> clocks;
+    for (const auto& [rep, mhz] : attempt.sm_clocks) clocks.push_back(mhz);
+    if (clocks.empty()) return;
+    std::sort(clocks.begin(), clocks.end());
+    const double median = clocks[clocks.size() / 2];
+    for (const auto& [rep, mhz] : attempt.sm_clocks) {
+      if (std::abs(mhz - median) <= kClockTolerance * median) continue;
+      attempt.end.clock_changed.push_back(rep);
+      attempt.flagged.insert(rep);
+      attempt.end.flags |= kClockChangedFlag;
+    }
+  }
+
+  /// Why the times of a run mean nothing; empty when they do.
+  static std::string disturbance(const Attempt& attempt) {
+    const auto n_flagged = static_cast<std::int64_t>(attempt.flagged.size());
+    if (static_cast<double>(n_flagged) <= kMostFlagged * static_cast<double>(attempt.n_run)) {
+      return "";
+    }
+    std::string why;
+    const auto add = [&](std::int64_t flag, const char* text) {
+      if ((attempt.end.flags & flag) == 0) return;
+      why += fmt::format("{}{}", why.empty() ? "" : ", ", text);
+    };
+    add(kThrottledFlag, "heat or power supply slowed the GPU down");
+    add(kClockChangedFlag, "its clock changed");
+    add(kForeignProcessFlag, "another process computed on it");
+    return fmt::format("{} of {} samples do not count: {}", n_flagged, attempt.n_run, why);
+  }
+
   /// Grade of the run, and whether the route it took is the one its mode stands for.
   void judge(const PlannedCell& cell, Attempt& attempt) const {
     RunEnd& end = attempt.end;
@@ -257,12 +380,19 @@ class Runner {
     if (attempt.n_run > 0) end.reason = route_mismatch(cell.row.mode, attempt);
     if (!end.reason.empty()) {
       end.status = "invalid";
-      end.flags = kRouteMismatch;
+      end.flags |= kRouteMismatchFlag;
+      return;
+    }
+    // Answers do not depend on how fast they came.
+    if (cell.row.kind == "perf") end.reason = disturbance(attempt);
+    if (!end.reason.empty()) {
+      end.status = "invalid";
       return;
     }
     // Answers do not depend on the process that gave them, times do.
     const std::int64_t n = cell.row.kind == "perf" ? attempt.n_run : cell.samples;
-    end.grade = n >= minimum_repetitions(cell.length) ? "measured" : "probe";
+    const bool is_slowed = cell.row.kind == "perf" && (end.flags & kOverheadFlag) != 0;
+    end.grade = n >= minimum_repetitions(cell.length) && !is_slowed ? "measured" : "probe";
   }
 
   void report(const PlannedCell& cell, Clock::time_point start) {
@@ -275,14 +405,14 @@ class Runner {
   const TaskFactory& make_task_;
   ResultWriter& writer_;
   Progress& progress_;
-  std::vector<bool> is_warm_;
+  std::vector<Watch> watches_;
 };
 
 }  // namespace
 
 void run_plan(const Plan& plan, const std::vector<Side>& sides, const TaskFactory& make_task,
-              ResultWriter& writer, Progress& progress) {
-  Runner(plan, sides, make_task, writer, progress).run();
+              ResultWriter& writer, Progress& progress, const NvmlFunctions& (*nvml)()) {
+  Runner(plan, sides, make_task, writer, progress, nvml).run();
 }
 
 }  // namespace sala

@@ -54,6 +54,8 @@ std::vector<SummaryRow> summarize(const Results& results) {
     row.prefill_tok_s = median(cell, "prefill_tok_s");
     row.decode_ms_per_token = scaled(median(cell, "tpot_ns"), 1e-6);
     row.peak_bytes = median(cell, "device_peak_bytes");
+    row.prefill_j_tok = median(cell, "prefill_j_tok");
+    row.decode_j_tok = median(cell, "decode_j_tok");
     if (is_perf) {
       row.n = std::count_if(cell.values.begin(), cell.values.end(),
                             [](const ValueRecord& value) { return value.metric == "ttft_ns"; });
@@ -177,11 +179,13 @@ std::string summary_json(const std::vector<SummaryRow>& rows,
         {{"accuracy", number_or_null(row.accuracy)},
          {"accuracy_high", scored ? nlohmann::json(row.interval.high) : nullptr},
          {"accuracy_low", scored ? nlohmann::json(row.interval.low) : nullptr},
+         {"decode_j_per_token", number_or_null(row.decode_j_tok)},
          {"decode_ms_per_token", number_or_null(row.decode_ms_per_token)},
          {"length", row.length},
          {"model", row.model},
          {"n", row.n},
          {"peak_bytes", number_or_null(row.peak_bytes)},
+         {"prefill_j_per_token", number_or_null(row.prefill_j_tok)},
          {"prefill_tok_s", number_or_null(row.prefill_tok_s)},
          {"reason", row.reason},
          {"side", row.side},

@@ -28,6 +28,8 @@ struct SummaryRow {
   double prefill_tok_s = -1;
   double decode_ms_per_token = -1;
   double peak_bytes = -1;
+  double prefill_j_tok = -1;
+  double decode_j_tok = -1;
 };
 
 /// One row a cell, in the order of the plan.

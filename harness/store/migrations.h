@@ -11,9 +11,11 @@ class Database;
 namespace sala {
 
 constexpr std::int32_t kApplicationId = 0x53414C41;  // "SALA"
-constexpr std::int32_t kSchemaVersion = 1;
+constexpr std::int32_t kSchemaVersion = 3;
 
 extern const char* const kSchemaV1;  // text of schema_v1.sql
+extern const char* const kSchemaV2;
+extern const char* const kSchemaV3;
 
 /// Applies every migration that the file lacks, each in one transaction that is taken exclusively,
 /// so that two processes which start together do not both apply it.

@@ -101,7 +101,8 @@ RowIndex read_cells(const SQLite::Database& db, const RowIndex& models, const Ro
   SQLite::Statement row(
       db,
       "SELECT c.cell_id, c.cell_key, c.compare_key, c.kind, c.mode, c.backend, c.params, "
-      "c.model_id, c.sweep_id, t.family, t.scorer, c.context_len, t.params "
+      "c.model_id, c.sweep_id, t.family, t.scorer, c.context_len, t.params, t.version, "
+      "t.scorer_version "
       "FROM cell c LEFT JOIN task t USING(task_id) ORDER BY c.cell_id");
   while (row.executeStep()) {
     index[row.getColumn(0).getInt64()] = out.cells.size();
@@ -118,6 +119,8 @@ RowIndex read_cells(const SQLite::Database& db, const RowIndex& models, const Ro
     cell.scorer = text(row.getColumn(10));
     cell.context_len = row.getColumn(11).getInt64();
     if (!row.getColumn(12).isNull()) cell.task_params = text(row.getColumn(12));
+    cell.task_version = maybe_int(row.getColumn(13)).value_or(0);
+    cell.scorer_version = maybe_int(row.getColumn(14)).value_or(0);
     cell.status = "planned";
   }
   return index;
@@ -183,21 +186,74 @@ void read_values(const SQLite::Database& db, std::int64_t run_id, CellRecord& ce
   }
 }
 
+/// Samples whose times say nothing, which read_values() leaves out.
+void read_flagged(const SQLite::Database& db, std::int64_t run_id, CellRecord& cell) {
+  SQLite::Statement row(db, "SELECT DISTINCT rep FROM sample WHERE run_id = ? AND flags <> 0");
+  row.bind(1, run_id);
+  while (row.executeStep()) cell.flagged.push_back(row.getColumn(0).getInt64());
+}
+
+void read_telemetry(const SQLite::Database& db, std::int64_t run_id, RunRecord& run) {
+  SQLite::Statement row(db,
+                        "SELECT sm_mhz, power_w, temp_c, COALESCE(event_reasons, 0) FROM telemetry "
+                        "WHERE run_id = ?");
+  row.bind(1, run_id);
+  const auto number = [&](int column) -> std::optional<double> {
+    if (row.getColumn(column).isNull()) return std::nullopt;
+    return row.getColumn(column).getDouble();
+  };
+  while (row.executeStep()) {
+    if (!run.telemetry) run.telemetry.emplace();
+    TelemetryRecord& seen = *run.telemetry;
+    ++seen.n;
+    const std::optional<double> mhz = number(0);
+    if (mhz) seen.min_sm_mhz = std::min(seen.min_sm_mhz.value_or(*mhz), *mhz);
+    seen.max_sm_mhz = std::max(seen.max_sm_mhz, mhz);
+    seen.max_power_w = std::max(seen.max_power_w, number(1));
+    seen.max_temp_c = std::max(seen.max_temp_c, number(2));
+    seen.event_reasons |= row.getColumn(3).getInt64();
+  }
+}
+
+void read_ceilings(const SQLite::Database& db, std::int64_t run_id, CellRecord& cell) {
+  SQLite::Statement row(db, "SELECT kind, value FROM ceiling WHERE run_id = ?");
+  row.bind(1, run_id);
+  std::map<std::string, double> values;
+  while (row.executeStep()) values[text(row.getColumn(0))] = row.getColumn(1).getDouble();
+  if (values.empty()) return;
+  cell.ceilings = Ceilings{.gemm_flops_per_s = values["gemm_square"],
+                           .narrow_gemm_flops_per_s = values["gemm_narrow"],
+                           .row_gemm_flops_per_s = values["gemm_row"],
+                           .copy_bytes_per_s = values["mem_copy"],
+                           .exp_per_s = values["exp"],
+                           .launch_s = values["launch"]};
+}
+
 void read_ledger(const SQLite::Database& db, std::int64_t run_id, CellRecord& cell) {
   SQLite::Statement row(db,
                         "SELECT phase, category, planned_bytes, peak_bytes, at_device_peak_bytes "
                         "FROM memory_ledger WHERE run_id = ? ORDER BY phase, category");
   row.bind(1, run_id);
   std::vector<LedgerRecord> rows;
+  std::optional<DriverMemoryRecord> driver;
   while (row.executeStep()) {
+    const std::string category = text(row.getColumn(1));
+    if (category == "context" || category == "unaccounted") {
+      if (!driver) driver.emplace();
+      (category == "context" ? driver->context_bytes : driver->unaccounted_bytes) =
+          row.getColumn(4).getInt64();
+      continue;
+    }
     rows.push_back({.phase = text(row.getColumn(0)),
-                    .category = text(row.getColumn(1)),
+                    .category = category,
                     .planned_bytes = maybe_int(row.getColumn(2)),
                     .peak_bytes = row.getColumn(3).getInt64(),
                     .at_peak_bytes = row.getColumn(4).getInt64()});
   }
   // Rows of one run belong together: their sum is a peak that really happened.
-  if (ledger_peak_bytes(rows) > ledger_peak_bytes(cell.ledger)) cell.ledger = std::move(rows);
+  if (ledger_peak_bytes(rows) <= ledger_peak_bytes(cell.ledger)) return;
+  cell.ledger = std::move(rows);
+  cell.driver_memory = driver;
 }
 
 void read_routes(const SQLite::Database& db, std::int64_t run_id, CellRecord& cell) {
@@ -249,15 +305,17 @@ std::optional<std::set<std::int64_t>> chosen_runs(const SQLite::Database& db,
   if (ids.empty()) return std::nullopt;
   struct Row {
     std::int64_t run_id;
-    std::string run_uid, sweep_uid, sweep_name;
+    std::string run_uid, sweep_uid, sweep_name, commit;
   };
   std::vector<Row> rows;
   SQLite::Statement row(db,
-                        "SELECT r.run_id, r.uid, s.uid, s.name FROM run r JOIN cell USING(cell_id) "
-                        "JOIN sweep s USING(sweep_id) ORDER BY r.run_id");
+                        "SELECT r.run_id, r.uid, s.uid, s.name, b.git_commit FROM run r "
+                        "JOIN cell USING(cell_id) JOIN sweep s USING(sweep_id) "
+                        "JOIN environment USING(env_id) JOIN build b USING(build_id) "
+                        "ORDER BY r.run_id");
   while (row.executeStep()) {
     rows.push_back({row.getColumn(0).getInt64(), text(row.getColumn(1)), text(row.getColumn(2)),
-                    text(row.getColumn(3))});
+                    text(row.getColumn(3)), text(row.getColumn(4))});
   }
   std::set<std::int64_t> chosen;
   for (const std::string& id : ids) {
@@ -265,7 +323,7 @@ std::optional<std::set<std::int64_t>> chosen_runs(const SQLite::Database& db,
     bool exact = false;
     for (const Row& candidate : rows) {
       for (const std::string* name :
-           {&candidate.sweep_uid, &candidate.sweep_name, &candidate.run_uid}) {
+           {&candidate.sweep_uid, &candidate.sweep_name, &candidate.run_uid, &candidate.commit}) {
         if (*name == id) exact = true;
         if (!id.empty() && name->starts_with(id)) matches.insert(*name);
       }
@@ -284,7 +342,7 @@ std::optional<std::set<std::int64_t>> chosen_runs(const SQLite::Database& db,
     }
     for (const Row& candidate : rows) {
       if (matches.contains(candidate.sweep_uid) || matches.contains(candidate.sweep_name) ||
-          matches.contains(candidate.run_uid)) {
+          matches.contains(candidate.run_uid) || matches.contains(candidate.commit)) {
         chosen.insert(candidate.run_id);
       }
     }
@@ -300,11 +358,12 @@ Results read_all(const SQLite::Database& db, const std::string& path,
   const RowIndex sweeps = read_sweeps(db, out);
   const RowIndex cells = read_cells(db, models, sweeps, out);
   const auto chosen = chosen_runs(db, path, ids);
+  const bool has_sensors = db.tableExists("telemetry");  // not in a file of an older schema
 
-  SQLite::Statement row(
-      db,
-      "SELECT run_id, uid, cell_id, attempt, status, status_reason, started_us, env_id, argv "
-      "FROM run ORDER BY cell_id, attempt, run_id");
+  SQLite::Statement row(db,
+                        "SELECT run_id, uid, cell_id, attempt, status, status_reason, started_us, "
+                        "env_id, argv, grade, "
+                        "flags FROM run ORDER BY cell_id, attempt, run_id");
   while (row.executeStep()) {
     const std::int64_t run_id = row.getColumn(0).getInt64();
     if (chosen && !chosen->contains(run_id)) continue;
@@ -317,12 +376,19 @@ Results read_all(const SQLite::Database& db, const std::string& path,
     run.started_us = row.getColumn(6).getInt64();
     run.environment = environments.at(row.getColumn(7).getInt64());
     run.argv = string_list(text(row.getColumn(8)));
+    run.grade = text(row.getColumn(9));
+    run.flags = row.getColumn(10).getInt64();
     if (cell.status != "ok") cell.status = run.status;
     read_oom(db, run_id, run);
+    if (has_sensors) {
+      read_telemetry(db, run_id, run);
+      read_ceilings(db, run_id, cell);
+    }
     read_ledger(db, run_id, cell);
     if (run.status == "invalid") continue;  // its numbers are kept, and used nowhere
     read_answers(db, run_id, cell);
     read_values(db, run_id, cell);
+    read_flagged(db, run_id, cell);
     read_routes(db, run_id, cell);
   }
   if (chosen) {

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/ceilings.h"
+
 namespace SQLite {
 class Database;
 }
@@ -56,16 +58,26 @@ struct OomRecord {
   bool predicted = false;
 };
 
+/// What a GPU's sensors said in a run; nothing where the driver does not say.
+struct TelemetryRecord {
+  std::int64_t n = 0;
+  std::optional<double> min_sm_mhz, max_sm_mhz, max_power_w, max_temp_c;
+  std::int64_t event_reasons = 0;  // every bit that was set once
+};
+
 /// One attempt of a cell in one process.
 struct RunRecord {
   std::string uid;
   std::int64_t attempt = 0;
   std::string status;
   std::string reason;
+  std::string grade;  // smoke, probe, measured, reference
   std::int64_t started_us = 0;
+  std::int64_t flags = 0;       // bits of rows.h
   std::size_t environment = 0;  // index into Results::environments
   std::vector<std::string> argv;
   std::optional<OomRecord> oom;
+  std::optional<TelemetryRecord> telemetry;
 };
 
 struct AnswerRecord {
@@ -111,6 +123,12 @@ struct LedgerRecord {
 /// Bytes held at the peak: the largest sum of a phase, host memory of a device run left out.
 std::int64_t ledger_peak_bytes(const std::vector<LedgerRecord>& ledger);
 
+/// What the driver counts beyond the ledger's peak, in the run whose ledger is kept.
+struct DriverMemoryRecord {
+  std::int64_t context_bytes = 0;
+  std::int64_t unaccounted_bytes = 0;  // may be negative
+};
+
 /// What the layers of one path really ran, added over the runs of the cell.
 struct RouteRecord {
   std::string phase;
@@ -135,13 +153,18 @@ struct CellRecord {
   std::size_t sweep = 0;
   std::string task;                // family; empty for speed cells
   std::string task_params = "{}";  // JSON object: mode, data, sources, label
+  std::int64_t task_version = 0;
   std::string scorer;
+  std::int64_t scorer_version = 0;
   std::int64_t context_len = 0;
   std::string status;  // ok, or that of the last attempt
   std::vector<RunRecord> runs;
   std::vector<AnswerRecord> answers;
   std::vector<ValueRecord> values;
   std::vector<LedgerRecord> ledger;
+  std::optional<DriverMemoryRecord> driver_memory;
+  std::optional<Ceilings> ceilings;   // those of the last run that measured them
+  std::vector<std::int64_t> flagged;  // samples whose times do not count
   std::vector<RouteRecord> routes;
 };
 
@@ -162,8 +185,9 @@ class ResultReader {
   ResultReader(const ResultReader&) = delete;
   ResultReader& operator=(const ResultReader&) = delete;
 
-  /// Everything, or only the sweeps and runs named by `ids` (uid, unique start of a uid, or name of
-  /// a sweep). Throws Error for an unknown or ambiguous id, or when there is nothing to read.
+  /// Everything, or only the sweeps and runs named by `ids` (uid, unique start of a uid, name of a
+  /// sweep, or commit of the build). Throws Error for an unknown or ambiguous id, or when there is
+  /// nothing to read.
   Results results(const std::vector<std::string>& ids = {}) const;
 
  private:

@@ -8,9 +8,23 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/ceilings.h"
 #include "engine/request.h"
 
 namespace sala {
+
+// Bits of sample.flags and run.flags. The lower sixteen say that a time means nothing; a sample
+// with one is kept and left out of every summary.
+constexpr std::int64_t kThrottledFlag = 1 << 0;       // slowed down by heat or power supply
+constexpr std::int64_t kClockChangedFlag = 1 << 1;    // another clock than the rest of the run
+constexpr std::int64_t kForeignProcessFlag = 1 << 2;  // another process computed on the GPU
+constexpr std::int64_t kRouteMismatchFlag = 1 << 7;   // the route is not the mode's
+constexpr std::int64_t kGuardFailedFlag = 1 << 12;    // a prompt or answer is not what it has to be
+constexpr std::int64_t kHardFlags = 0xffff;
+constexpr std::int64_t kPowerCappedFlag = 1 << 16;      // at the power limit, as long products are
+constexpr std::int64_t kEnergyDisagreesFlag = 1 << 17;  // counter and power differ by over 10 %
+constexpr std::int64_t kOverheadFlag = 1 << 22;         // timing the stages took over 1 %
+constexpr std::int64_t kLedgerGapFlag = 1 << 18;  // the driver counts more or less than the ledger
 
 /// The binary, the machine, and everything around them that can move a number.
 struct EnvironmentRow {
@@ -28,7 +42,9 @@ struct EnvironmentRow {
   std::string compiler;
   std::string flags;
   std::string cpu_governor;  // empty: not readable
-  std::string info;          // JSON object
+  std::string driver;        // of the GPU; empty: none or not readable
+  std::optional<double> power_limit_w;
+  std::string info;  // JSON object
 };
 
 struct ModelRow {
@@ -98,6 +114,24 @@ struct ValueRow {
   std::int64_t rep = 0;  // sample index; below 0 for warm-ups
   std::int64_t pos = -1;
   double value = 0;
+  std::int64_t flags = 0;
+};
+
+/// The sensors of a GPU at one moment; nothing where the driver does not say.
+struct TelemetryRow {
+  std::int64_t t_us = 0;
+  std::optional<double> sm_mhz;
+  std::optional<double> mem_mhz;
+  std::optional<double> power_w;
+  std::optional<double> temp_c;
+  std::optional<std::int64_t> event_reasons;
+  std::optional<std::int64_t> mem_used;
+};
+
+/// What the driver counts for the process at its most, beyond what the engines' ledgers hold.
+struct DriverMemory {
+  std::int64_t context_bytes = 0;      // after the first request: context, code, library handles
+  std::int64_t unaccounted_bytes = 0;  // come since, and named by nothing; may be negative
 };
 
 /// Everything of one sample, committed together.
@@ -106,7 +140,9 @@ struct SampleRow {
   std::vector<ValueRow> values;
   std::vector<MemoryUse> memory;
   std::int64_t peak_bytes = 0;
+  std::optional<DriverMemory> driver_memory{};
   std::vector<RouteEntry> route;
+  std::vector<TelemetryRow> telemetry{};
 };
 
 struct OomRow {
@@ -122,7 +158,9 @@ struct RunEnd {
   std::string reason;  // empty only when ok
   std::string grade = "smoke";
   std::int64_t flags = 0;
+  std::vector<std::int64_t> clock_changed{};  // samples that ran at another clock than the others
   std::optional<OomRow> oom;
+  std::optional<Ceilings> ceilings{};  // of the device, measured in this process
 };
 
 /// What is known of a cell when its sweep is opened.

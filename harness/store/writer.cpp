@@ -22,18 +22,32 @@ struct Metric {
 // Registry of metrics. To store a new one: add a row.
 constexpr Metric kMetrics[] = {
     {"cold.ttft_ns", "ns", "lower"},          // first request of a process
+    {"decode_j_tok", "J/token", "lower"},     // energy_j of decoding over its tokens
     {"device_peak_bytes", "bytes", "lower"},  // largest sum of the engine's ledger
+    {"driver_peak_bytes", "bytes", "lower"},  // most that the driver counts for the process
     {"e2e_ns", "ns", "lower"},                // submission to the last real token
-    {"gap_ns", "ns", "lower"},                // wall time outside every stage
+    {"energy_counter_j", "J", "none"},  // by the GPU's counter, from before to after a request
+    {"energy_j", "J", "lower"},         // power over time; stages total, prefill, decode
+    {"gap_ns", "ns", "lower"},          // wall time outside every stage, whole and by phase
     {"host_peak_bytes", "bytes",
-     "lower"},                  // resident memory of the process, peak during the sample
-    {"itl_ns", "ns", "lower"},  // between outputs pos - 1 and pos
+     "lower"},                          // resident memory of the process, peak during the sample
+    {"itl_ns", "ns", "lower"},          // between outputs pos - 1 and pos
+    {"kernel_bytes", "bytes", "none"},  // that one call has to move
+    {"kernel_flops", "FLOP", "none"},
+    {"kernel_ns", "ns", "lower"},           // of one call of a benchmark
+    {"prefill_chunk_ns", "ns", "lower"},    // the chunk that ends with pos tokens in context
+    {"prefill_j_tok", "J/token", "lower"},  // energy_j of the prefill over the prompt's tokens
     {"prefill_ns", "ns", "lower"},
     {"prefill_tok_s", "tokens/s", "higher"},
     {"prompt_tokens", "tokens", "none"},
+    {"sm_mhz", "MHz", "none"},         // of the GPU's multiprocessors, median over a request
+    {"stage_bytes", "bytes", "none"},  // that the stage has to move
+    {"stage_calls", "calls", "none"},
+    {"stage_flops", "FLOP", "none"},  // of its matrix products
     {"stage_ns", "ns", "lower"},
-    {"tpot_ns", "ns", "lower"},  // decode time a token
-    {"ttft_ns", "ns", "lower"},  // submission to the first output token
+    {"timing_overhead", "share", "lower"},  // of a request's time, for timing its stages, at most
+    {"tpot_ns", "ns", "lower"},             // decode time a token
+    {"ttft_ns", "ns", "lower"},             // submission to the first output token
 };
 
 void set(SQLite::Statement& statement, int index, const std::string& value) {
@@ -90,6 +104,13 @@ std::optional<std::int64_t> query(SQLite::Database& db, const char* sql, const A
   return statement.getColumn(0).getInt64();
 }
 
+/// Of a stage named phase.kind.stage; empty for phase.stage.
+std::string layer_kind(const std::string& stage) {
+  const std::size_t first = stage.find('.');
+  const std::size_t last = stage.rfind('.');
+  return first < last ? stage.substr(first + 1, last - first - 1) : "";
+}
+
 std::int64_t environment_id(SQLite::Database& db, const EnvironmentRow& row) {
   execute(db,
           "INSERT INTO machine(uid,hostname,cpu_model,n_cores,ram_bytes,os,kernel) "
@@ -105,14 +126,15 @@ std::int64_t environment_id(SQLite::Database& db, const EnvironmentRow& row) {
       db,
       "SELECT build_id FROM build WHERE git_commit=? AND diff_sha256=? AND compiler=? AND flags=?",
       row.git_commit, row.diff_sha256, row.compiler, row.flags);
-  const std::string hash = sha256_hex(nlohmann::json{row.machine_uid, row.kernel, row.cpu_model,
-                                                     row.git_commit, row.diff_sha256, row.compiler,
-                                                     row.flags, row.cpu_governor, row.info}
-                                          .dump());
+  const std::string hash = sha256_hex(
+      nlohmann::json{row.machine_uid, row.kernel, row.cpu_model, row.git_commit, row.diff_sha256,
+                     row.compiler, row.flags, row.cpu_governor, row.driver, row.info}
+          .dump());
   execute(db,
-          "INSERT INTO environment(env_hash,machine_id,build_id,clock_policy,cpu_governor,info) "
-          "VALUES(?,?,?,'unknown',?,?) ON CONFLICT(env_hash) DO NOTHING",
-          hash, machine, build, null_if_empty(row.cpu_governor), row.info);
+          "INSERT INTO environment(env_hash,machine_id,build_id,driver,clock_policy,power_limit_w,"
+          "cpu_governor,info) VALUES(?,?,?,?,'unknown',?,?,?) ON CONFLICT(env_hash) DO NOTHING",
+          hash, machine, build, null_if_empty(row.driver), row.power_limit_w,
+          null_if_empty(row.cpu_governor), row.info);
   return *query(db, "SELECT env_id FROM environment WHERE env_hash=?", hash);
 }
 
@@ -223,7 +245,8 @@ struct ResultWriter::Impl {
   std::int64_t stage_id(const std::string& name) {
     const auto known = stages.find(name);
     if (known != stages.end()) return known->second;
-    execute(*db, "INSERT INTO stage(name) VALUES(?) ON CONFLICT(name) DO NOTHING", name);
+    execute(*db, "INSERT INTO stage(name,layer_kind) VALUES(?,?) ON CONFLICT(name) DO NOTHING",
+            name, null_if_empty(layer_kind(name)));
     const std::int64_t id = *query(*db, "SELECT stage_id FROM stage WHERE name=?", name);
     stages.emplace(name, id);
     return id;
@@ -254,11 +277,35 @@ struct ResultWriter::Impl {
 
   void add_values(const std::vector<ValueRow>& values) {
     SQLite::Statement insert(*db,
-                             "INSERT INTO sample(run_id,metric_id,stage_id,rep,pos,value) "
-                             "VALUES(?,?,?,?,?,?)");
+                             "INSERT INTO sample(run_id,metric_id,stage_id,rep,pos,value,flags) "
+                             "VALUES(?,?,?,?,?,?,?)");
     for (const ValueRow& row : values) {
       set_all(insert, run_id, metrics.at(row.metric), stage_id(row.stage), row.rep, row.pos,
-              row.value);
+              row.value, row.flags);
+      insert.exec();
+      insert.reset();
+    }
+  }
+
+  void add_ceilings(const Ceilings& ceilings) {
+    const auto add = [&](const char* kind, double value, const char* unit) {
+      if (value > 0) execute(*db, "INSERT INTO ceiling VALUES(?,?,?,?)", run_id, kind, value, unit);
+    };
+    add("gemm_square", ceilings.gemm_flops_per_s, "FLOP/s");
+    add("gemm_narrow", ceilings.narrow_gemm_flops_per_s, "FLOP/s");
+    add("gemm_row", ceilings.row_gemm_flops_per_s, "FLOP/s");
+    add("mem_copy", ceilings.copy_bytes_per_s, "B/s");
+    add("exp", ceilings.exp_per_s, "1/s");
+    add("launch", ceilings.launch_s, "s");
+  }
+
+  void add_telemetry(const std::vector<TelemetryRow>& rows) {
+    // A calendar clock that is set back may come to the same instant twice.
+    SQLite::Statement insert(
+        *db, "INSERT INTO telemetry VALUES(?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING");
+    for (const TelemetryRow& row : rows) {
+      set_all(insert, run_id, row.t_us, row.sm_mhz, row.mem_mhz, row.power_w, row.temp_c,
+              row.event_reasons, row.mem_used);
       insert.exec();
       insert.reset();
     }
@@ -272,7 +319,16 @@ struct ResultWriter::Impl {
       execute(*db, "INSERT INTO memory_ledger VALUES(?,'request',?,?,?,?,?)", run_id, use.category,
               use.planned_bytes, use.live_bytes, use.peak_bytes, use.at_peak_bytes);
     }
+    if (sample.driver_memory) {
+      add_unplanned("context", sample.driver_memory->context_bytes);
+      add_unplanned("unaccounted", sample.driver_memory->unaccounted_bytes);
+    }
     run_peak_bytes = sample.peak_bytes;
+  }
+
+  void add_unplanned(const char* category, std::int64_t bytes) {
+    execute(*db, "INSERT INTO memory_ledger VALUES(?,'request',?,NULL,?,?,?)", run_id, category,
+            bytes, bytes, bytes);
   }
 
   void add_route(const std::vector<RouteEntry>& route) {
@@ -377,6 +433,7 @@ void ResultWriter::append(const SampleRow& sample) {
     impl.add_values(sample.values);
     impl.replace_ledger(sample);
     impl.add_route(sample.route);
+    impl.add_telemetry(sample.telemetry);
     execute(*impl.db, "UPDATE run SET heartbeat_us=? WHERE run_id=?", now_us(), impl.run_id);
   });
 }
@@ -392,6 +449,11 @@ void ResultWriter::end_run(const RunEnd& end,
               "VALUES(?,?,?,?,?)",
               impl.run_id, end.oom->category, end.oom->requested_bytes, end.oom->free_bytes,
               end.oom->predicted);
+    }
+    if (end.ceilings) impl.add_ceilings(*end.ceilings);
+    for (const std::int64_t rep : end.clock_changed) {
+      execute(*impl.db, "UPDATE sample SET flags=flags|? WHERE run_id=? AND rep=?",
+              kClockChangedFlag, impl.run_id, rep);
     }
     execute(*impl.db,
             "UPDATE run SET status=?, status_reason=?, grade=?, flags=?, ended_us=?, "

@@ -9,6 +9,8 @@
 #include <span>
 
 #include "engine/base/error.h"
+#include "tests/expect_error.h"
+#include "tests/tiny_model.h"
 
 namespace sala {
 namespace {
@@ -114,6 +116,45 @@ TEST(Guards, every_built_in_task_passes_in_strict_mode) {
       EXPECT_NO_THROW(check_prompt(task->info(), sample, kLong, tiny())) << name;
     }
   }
+}
+
+TEST(Guards, spaces_that_a_tokenizer_puts_in_are_no_other_text) {
+  const std::filesystem::path data =
+      std::filesystem::path(SALA_TEST_SOURCE_DIR) / "tests/golden/data/tokenizers";
+  for (const char* file : {"llama2.json", "llama2.model", "qwen.json"}) {
+    const testing::TempFolder folder;
+    std::filesystem::copy_file(
+        data / file, folder.path() / (std::string(file).ends_with(".model") ? "tokenizer.model"
+                                                                            : "tokenizer.json"));
+    const auto tokenizer = load_tokenizer(folder.path());
+    for (const char* name : {"niah_single_2", "vt", "qa_1", "passkey"}) {
+      for (const char* chat : {"base", "chatml-no-thinking", "<s>user{task_template}</s>"}) {
+        const auto task = make_task(name);
+        const Sample sample = task->make({4096, 42, {}, "strict", chat}, 0, *tokenizer);
+        EXPECT_NO_THROW(check_prompt(task->info(), sample, 4096, *tokenizer))
+            << file << " " << name << " " << chat;
+      }
+    }
+  }
+}
+
+TEST(Guards, a_text_that_the_tokenizer_normalises_is_compared_by_its_ids) {
+  const testing::TempFolder folder;
+  std::filesystem::copy_file(
+      std::filesystem::path(SALA_TEST_SOURCE_DIR) / "tests/golden/data/tokenizers/qwen.json",
+      folder.path() / "tokenizer.json");
+  const auto tokenizer = load_tokenizer(folder.path());
+  Sample sample;
+  sample.prompt = "cafe\u0301 is";
+  sample.answer_prefix = " is";
+  sample.prompt_ids = tokenizer->encode(sample.prompt).ids;
+  ASSERT_NE(tokenizer->decode(sample.prompt_ids), sample.prompt);
+  TaskInfo task;
+  task.name = "t";
+  EXPECT_NO_THROW(check_prompt(task, sample, 100, *tokenizer));
+  sample.prompt_ids.back() ^= 1;
+  testing::expect_error([&] { check_prompt(task, sample, 100, *tokenizer); },
+                        {"are not those of the prompt"});
 }
 
 TEST(Guards, a_dropped_answer_prefix_is_found) {

@@ -205,6 +205,32 @@ TEST(Plan, cells_name_their_device_and_answers_do_not_depend_on_it) {
   EXPECT_EQ(keys[0], keys[1]);
 }
 
+TEST(Plan, cells_name_the_text_of_their_chat_template_and_sides_with_other_ones_compare) {
+  const auto plan_with = [](const char* of_model, const char* of_baseline) {
+    std::vector<Side> sides;
+    for (const char* chat : {of_model, of_baseline}) {
+      auto engine = std::make_unique<FakeEngine>("m", "hybrid", fake_answer);
+      engine->engine_info.chat_template = chat;
+      sides.push_back({sides.empty() ? "model" : "baseline", {}, std::move(engine)});
+    }
+    const Inputs in;
+    return make_plan(in.suite, sides, in.build,
+                     [](std::string_view) { return std::make_unique<FakeTask>(); });
+  };
+  const Plan plain = plan_with("base", "base");
+  const Plan chat = plan_with("chatml", "meta-llama3");
+  const auto template_of = [](const PlannedCell& cell) {
+    return nlohmann::json::parse(cell.row.params)["chat_template"].get<std::string>();
+  };
+  EXPECT_EQ(template_of(plain.cells[0]), "{task_template}");
+  EXPECT_EQ(template_of(chat.cells[0]),
+            "<|im_start|>user\n{task_template}<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_NE(template_of(chat.cells[1]).find("<|eot_id|>"), std::string::npos);
+  EXPECT_EQ(chat.cells[0].row.compare_key, chat.cells[1].row.compare_key);
+  EXPECT_NE(chat.cells[0].row.cell_key, plain.cells[0].row.cell_key);
+  EXPECT_NE(chat.sweep.spec, plain.sweep.spec);
+}
+
 TEST(Plan, random_weights_are_timed_on_random_ids_that_depend_on_the_seed) {
   Side side{"model", {}, std::make_unique<FakeEngine>("m", "hybrid", fake_answer)};
   const FakeTask task;

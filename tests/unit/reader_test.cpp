@@ -115,6 +115,27 @@ TEST_F(ReaderTest, the_ledger_adds_up_to_the_peak_of_one_phase) {
             19);
 }
 
+TEST_F(ReaderTest, a_file_from_before_the_sensors_is_read_without_them) {
+  write_report_fixture(database_, kSmall);
+  SQLite::Database(database_.string(), SQLite::OPEN_READWRITE).exec("DROP TABLE telemetry");
+  const Results results = ResultReader(database_).results();
+  EXPECT_FALSE(results.cells[0].answers.empty());
+  EXPECT_FALSE(results.cells[0].runs[0].telemetry);
+}
+
+TEST_F(ReaderTest, what_the_driver_takes_for_itself_is_no_part_of_the_ledger) {
+  write_report_fixture(database_, kSmall);
+  const std::int64_t peak = ledger_peak_bytes(ResultReader(database_).results().cells[1].ledger);
+  change(
+      "INSERT INTO memory_ledger VALUES(3,'prefill','context',NULL,7,7,7);"
+      "INSERT INTO memory_ledger VALUES(3,'prefill','unaccounted',NULL,-2,-2,-2)");
+  const CellRecord cell = ResultReader(database_).results().cells[1];
+  EXPECT_EQ(ledger_peak_bytes(cell.ledger), peak);
+  ASSERT_TRUE(cell.driver_memory);
+  EXPECT_EQ(cell.driver_memory->context_bytes, 7);
+  EXPECT_EQ(cell.driver_memory->unaccounted_bytes, -2);
+}
+
 TEST_F(ReaderTest, runs_are_chosen_by_uid_start_of_uid_and_name) {
   write_report_fixture(database_, kSmall);
   for (const char* id : {"01-fixture-sweep", "01-", "fixture"}) {

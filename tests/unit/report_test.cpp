@@ -387,6 +387,130 @@ TEST(report, subjects_of_equal_names_get_labels_that_differ) {
   EXPECT_NE(analysis.subjects[0].label, analysis.subjects[1].label);
 }
 
+/// The rows of the first table of a section whose caption starts so.
+const Table* find_table(const Document& document, const char* id, std::string_view caption) {
+  for (const Section& section : document.sections) {
+    if (section.id != id) continue;
+    for (const Table& table : section.tables) {
+      if (table.caption.starts_with(caption)) return &table;
+    }
+  }
+  return nullptr;
+}
+
+TEST(report, energy_is_added_up_over_requests_and_divided_by_tokens_and_right_answers) {
+  Results results = small();
+  std::int64_t n_correct = 0;
+  std::int64_t n_answers = 0;
+  for (CellRecord& cell : results.cells) {
+    if (cell.status != "ok") continue;
+    const bool is_first = cell.mode == "hybrid" && cell.context_len == 1024;
+    cell.runs.back().telemetry = {{.n = 9,
+                                   .min_sm_mhz = 1700,
+                                   .max_sm_mhz = 1980,
+                                   .max_power_w = 512.4,
+                                   .max_temp_c = 61,
+                                   .event_reasons = 0x44}};
+    cell.runs.back().flags = 0x2;
+    cell.flagged = {3};
+    for (const AnswerRecord& answer : cell.answers) {
+      if (is_first) ++n_answers;
+      if (is_first && answer.correct) ++n_correct;
+      const auto add = [&](const char* metric, const char* stage, double value,
+                           std::int64_t pos = -1) {
+        cell.values.push_back({metric, stage, answer.sample_index, pos, value});
+      };
+      add("energy_j", "total", 500);
+      add("energy_j", "prefill", 300);
+      add("energy_j", "decode", 200);
+      add("prompt_tokens", "total", 1000);
+      add("prefill_ns", "total", 1e9);
+      // Decoding is too short for its energy to mean anything.
+      for (int i = 1; i <= 10; ++i) add("itl_ns", "total", 1e6, i);
+    }
+  }
+  const Document document = make_document(analyse(results));
+  const Table* energy = find_table(document, "sensors", "Energy of the GPU");
+  ASSERT_NE(energy, nullptr);
+  const auto& row = energy->rows[0];
+  EXPECT_EQ(row[1], "1k");
+  EXPECT_EQ(row[2], "0.300");
+  EXPECT_EQ(row[3], "\u2014");
+  EXPECT_EQ(row[4],
+            number_text(500.0 * static_cast<double>(n_answers) / static_cast<double>(n_correct)));
+  EXPECT_EQ(row[5], fmt::format("{} of {}", n_correct, n_answers));
+  const Table* sensors = find_table(document, "sensors", "Clock, power and heat");
+  ASSERT_NE(sensors, nullptr);
+  EXPECT_EQ(sensors->rows[0][3], "1700\u20131980");
+  EXPECT_EQ(sensors->rows[0][6], "1");
+  EXPECT_EQ(sensors->rows[0][7], "power cap, heat, clock changed");
+}
+
+TEST(report, without_sensors_and_ceilings_there_are_no_sections_on_them) {
+  for (const Section& section : make_document(analyse(small())).sections) {
+    EXPECT_NE(section.id, "sensors");
+    EXPECT_NE(section.id, "roofline");
+  }
+}
+
+TEST(report, stages_stand_against_the_ceilings_of_their_process) {
+  Results results = small();
+  CellRecord& cell = results.cells[0];
+  cell.kind = "perf";
+  cell.ceilings = Ceilings{.gemm_flops_per_s = 1e12, .copy_bytes_per_s = 1e11, .exp_per_s = 0};
+  cell.values = {{"stage_ns", "prefill.dense.attend", 0, -1, 4e6},
+                 {"stage_flops", "prefill.dense.attend", 0, -1, 1e9},
+                 {"stage_bytes", "prefill.dense.attend", 0, -1, 1e6},
+                 {"stage_calls", "prefill.dense.attend", 0, -1, 8},
+                 {"stage_ns", "prefill.norm", 0, -1, 1e6},
+                 {"gap_ns", "prefill", 0, -1, 5e6},
+                 {"prefill_chunk_ns", "total", 0, 512, 5e6},
+                 {"prefill_chunk_ns", "total", 0, 1024, 8e6}};
+  const Document document = make_document(analyse(results));
+  const std::string& label = document.subjects[0];
+  const Table* stages = find_table(document, "roofline", label + ": stages of prefill");
+  ASSERT_NE(stages, nullptr);
+  ASSERT_EQ(stages->rows.size(), 3U);
+  EXPECT_EQ(stages->rows[0][0], "dense.attend");
+  EXPECT_EQ(stages->rows[0][2], "40.0");
+  EXPECT_EQ(stages->rows[0][6], "compute");
+  EXPECT_EQ(stages->rows[0][7], "25.0");
+  EXPECT_EQ(stages->rows[2][0], "between stages");
+  EXPECT_EQ(stages->rows[2][2], "50.0");
+  const Table* kinds = find_table(document, "roofline", "Time by kind");
+  ASSERT_NE(kinds, nullptr);
+  EXPECT_EQ(kinds->rows[0][3], "dense");
+  EXPECT_EQ(kinds->rows[0][5], "80.0");
+  EXPECT_EQ(kinds->rows[1][3], "none");
+  const Table* positions = find_table(document, "roofline", "Prefill rate along");
+  ASSERT_NE(positions, nullptr);
+  EXPECT_EQ(positions->rows[1][2], "1k");
+  EXPECT_EQ(positions->rows[1][3], number_text(512 / 8e-3));
+}
+
+TEST(report, the_drivers_figure_stands_beside_the_ledger) {
+  Results results = small();
+  results.cells[0].driver_memory = {.context_bytes = 500 << 20, .unaccounted_bytes = -(3 << 20)};
+  const Document document = make_document(analyse(results));
+  const Table* driver = find_table(document, "memory", "What the driver counts");
+  ASSERT_NE(driver, nullptr);
+  const auto ledger = static_cast<double>(ledger_peak_bytes(results.cells[0].ledger));
+  EXPECT_EQ(driver->rows[0][2], bytes_text(ledger)) << "planned exactly";
+  EXPECT_EQ(driver->rows[0][3], bytes_text(ledger));
+  EXPECT_EQ(driver->rows[0][4], bytes_text(500 << 20));
+  EXPECT_EQ(driver->rows[0][5], "\u2212" + bytes_text(3 << 20));
+  EXPECT_EQ(driver->rows[0][6], bytes_text(ledger + (497 << 20)));
+}
+
+TEST(report, the_longest_context_that_ran_stands_beside_the_shortest_that_did_not_fit) {
+  const Document document = make_document(analyse(small()));
+  const Table* longest = find_table(document, "memory", "Longest context");
+  ASSERT_NE(longest, nullptr);
+  ASSERT_EQ(longest->rows.size(), 1U) << "only one of the two ran out of memory";
+  EXPECT_EQ(longest->rows[0][2], "1k");
+  EXPECT_EQ(longest->rows[0][3], "4k");
+}
+
 TEST(report, every_chart_has_a_table_and_a_valid_specification) {
   for (const Section& section : make_document(analyse(large())).sections) {
     EXPECT_TRUE(section.figures.empty() || !section.tables.empty()) << section.id;

@@ -16,6 +16,7 @@
 #include "harness/runner/measure.h"
 #include "harness/runner/summary.h"
 #include "tests/fake_engine.h"
+#include "tests/fake_nvml.h"
 
 namespace sala::testing {
 namespace {
@@ -43,6 +44,10 @@ class RunnerTest : public ::testing::Test {
     add_side("model", "hybrid", hybrid);
     add_side("baseline", "full", full);
     engine(1).route_path = full_route_path_;
+    for (std::size_t side : {0, 1}) {
+      engine(side).engine_info.device_info.uuid = gpu_uuid_;
+      if (!has_room_for_ceilings_) engine(side).ceilings.reset();
+    }
     const TaskFactory make_task = [](std::string_view name) -> std::unique_ptr<Task> {
       return std::make_unique<FakeTask>(std::string(name));
     };
@@ -53,7 +58,7 @@ class RunnerTest : public ::testing::Test {
     ResultWriter writer(db_, {"sala", "run"});
     writer.open_sweep(plan.sweep, capture_environment(), cells);
     Progress progress(false);
-    run_plan(plan, sides_, make_task, writer, progress);
+    run_plan(plan, sides_, make_task, writer, progress, nvml_);
   }
   void run() { run(fake_answer, fake_answer); }
 
@@ -101,6 +106,9 @@ class RunnerTest : public ::testing::Test {
   Suite suite_;
   std::vector<Side> sides_;
   std::string full_route_path_ = "dense";
+  std::string gpu_uuid_;
+  bool has_room_for_ceilings_ = true;
+  const NvmlFunctions& (*nvml_)() = fake_nvml;
 
  private:
   void add_side(const char* role, const char* mode, const FakeEngine::AnswerFunction& answer) {
@@ -121,7 +129,9 @@ TEST_F(RunnerTest, every_planned_sample_is_stored_with_its_numbers) {
             "value=1000*(SELECT 56)"),
       10);
   EXPECT_EQ(
-      count("SELECT COUNT(*) FROM sample JOIN stage USING(stage_id) WHERE name='prefill.qkv'"), 18);
+      count("SELECT COUNT(*) FROM sample JOIN stage USING(stage_id) WHERE name='prefill.qkv'"),
+      4 * 18)
+      << "its time, calls, work and bytes";
   EXPECT_EQ(
       count("SELECT COUNT(*) FROM sample JOIN metric USING(metric_id) WHERE name='cold.ttft_ns'"),
       2);
@@ -271,6 +281,36 @@ TEST_F(RunnerTest, speed_cells_feed_a_fixed_continuation_and_store_no_answers) {
   EXPECT_EQ(n_requests(), 0);
 }
 
+TEST_F(RunnerTest, stages_and_gaps_of_a_phase_are_its_time_exactly) {
+  run();
+  const std::string sum_of =
+      "SELECT s.run_id, s.rep, SUM(CASE WHEN m.name IN ('stage_ns','gap_ns') AND g.name<>'total' "
+      "THEN s.value END) parts, MAX(CASE m.name WHEN 'gap_ns' THEN s.value END) gap, "
+      "MAX(CASE m.name WHEN 'e2e_ns' THEN s.value END) whole FROM sample s JOIN metric m "
+      "USING(metric_id) JOIN stage g USING(stage_id) WHERE s.rep>=0 GROUP BY 1,2";
+  EXPECT_EQ(count("SELECT COUNT(*) FROM (" + sum_of + ") WHERE parts=whole"), 18);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM sample JOIN metric USING(metric_id) WHERE name='gap_ns'"),
+            3 * 18);
+  EXPECT_EQ(text("SELECT name FROM stage WHERE layer_kind='lightning'"), "prefill.lightning.scan");
+}
+
+TEST_F(RunnerTest, speed_cells_store_the_ceilings_of_their_device_where_there_is_room_to_measure) {
+  suite_.kind = "perf";
+  suite_.new_tokens = 4;
+  suite_.cells = {{"fake", 64, 2}, {"fake", 128, 2}};
+  run();
+  EXPECT_EQ(count("SELECT COUNT(*) FROM ceiling"), 4 * 5) << "a launch takes nothing on a CPU";
+  const Results results = ResultReader(db_).results();
+  EXPECT_EQ(results.cells[0].ceilings->copy_bytes_per_s, 2e9);
+  EXPECT_EQ(results.cells[0].ceilings->launch_s, 0);
+
+  suite_.seed = 7;
+  has_room_for_ceilings_ = false;
+  run();
+  EXPECT_EQ(count("SELECT COUNT(*) FROM ceiling"), 4 * 5);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='ok'"), 8);
+}
+
 TEST_F(RunnerTest, a_rehearsal_readies_memory_and_chunks_without_the_whole_prompt) {
   Request request;
   request.max_new_tokens = 3;
@@ -375,6 +415,122 @@ TEST_F(RunnerTest, a_run_of_a_dead_process_becomes_killed_even_when_its_pid_was_
   pretend_running(db_, 1, "not the start of process 1");
   run();
   EXPECT_EQ(text("SELECT status FROM run WHERE run_id=1"), "killed");
+}
+
+/// Speed cells on the GPU of fake_nvml(), five samples each.
+class GpuRunnerTest : public RunnerTest {
+ protected:
+  void SetUp() override {
+    RunnerTest::SetUp();
+    FakeGpu::reset();
+    gpu_.own_bytes = 1'000'000'000;
+    gpu_uuid_ = "GPU-fake";
+    suite_.kind = "perf";
+    suite_.new_tokens = 4;
+    suite_.cells = {{"fake", 64, 5}};
+  }
+  /// The requests of the model: one to warm up, one rehearsal, then five that count.
+  void run_with(const std::function<void(int request)>& change) {
+    int n = 0;
+    run(
+        [&](const std::string& prompt) {
+          change(n++ - 2);
+          return prompt;
+        },
+        fake_answer);
+  }
+  std::int64_t values(const std::string& metric, const std::string& where = "1") {
+    return count(
+        fmt::format("SELECT COUNT(*) FROM sample JOIN metric USING(metric_id) JOIN stage "
+                    "USING(stage_id) WHERE metric.name='{}' AND {}",
+                    metric, where));
+  }
+
+  FakeGpu& gpu_ = FakeGpu::state();
+};
+
+TEST_F(GpuRunnerTest, the_sensors_of_a_gpu_are_stored_with_every_sample) {
+  run();
+  EXPECT_EQ(values("energy_j", "stage.name='total'"), 10);
+  EXPECT_EQ(values("energy_j", "stage.name='prefill'"), 10);
+  EXPECT_EQ(values("energy_j", "stage.name='decode'"), 10);
+  EXPECT_EQ(values("prefill_j_tok"), 10);
+  EXPECT_EQ(values("decode_j_tok"), 10);
+  EXPECT_EQ(values("energy_counter_j"), 10);
+  EXPECT_EQ(values("sm_mhz", "value=1755"), 10);
+  EXPECT_EQ(values("driver_peak_bytes", "value=1000000000"), 10);
+  EXPECT_EQ(values("ttft_ns", "flags<>0"), 0);
+  EXPECT_GE(count("SELECT COUNT(*) FROM telemetry WHERE power_w=300 AND mem_used=1000000000"), 20);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE flags=0 AND status='ok'"), 2);
+}
+
+TEST_F(GpuRunnerTest, ledger_context_and_residue_add_up_to_what_the_driver_counts) {
+  run_with([&](int request) {
+    engine(0).held = 700'000'000;
+    engine(1).held = 50'000'000;
+    if (request == 0) gpu_.own_bytes = 1'120'000'000;
+  });
+  const auto bytes = [&](const char* category) {
+    return count(
+        fmt::format("SELECT at_device_peak_bytes FROM memory_ledger JOIN run USING(run_id) JOIN "
+                    "cell USING(cell_id) WHERE mode='hybrid' AND category='{}'",
+                    category));
+  };
+  EXPECT_EQ(bytes("context"), 1'000'000'000 - 750'000'000);
+  EXPECT_EQ(
+      bytes("context") + bytes("weights") + bytes("kv_full") + bytes("unaccounted") + 50'000'000,
+      1'120'000'000);
+  EXPECT_EQ(count("SELECT planned_bytes IS NULL FROM memory_ledger WHERE category='context'"), 1);
+  EXPECT_EQ(count("SELECT MIN(flags & 262144) FROM run"), 262144) << "a gap of over 16 MiB";
+}
+
+TEST_F(GpuRunnerTest, a_throttled_sample_is_flagged_and_left_out) {
+  run_with([&](int request) { gpu_.reasons = request == 3 ? 0x40 : 0x4; });
+  EXPECT_EQ(values("ttft_ns", "rep=3 AND flags=1"), 1);
+  EXPECT_EQ(values("ttft_ns", "rep>=0 AND flags<>0"), 1)
+      << "a power cap alone is no flag of a time";
+  EXPECT_EQ(text("SELECT status||' '||flags FROM run WHERE run_id=1"), "ok 65537");
+  const Results results = ResultReader(db_).results();
+  EXPECT_EQ(results.cells[0].flagged, std::vector<std::int64_t>{3});
+  EXPECT_EQ(results.cells[0].runs[0].telemetry->event_reasons, 0x44);
+  for (const ValueRecord& value : results.cells[0].values) EXPECT_NE(value.rep, 3);
+}
+
+TEST_F(GpuRunnerTest, a_run_with_two_of_five_samples_disturbed_is_invalid) {
+  run_with([&](int request) {
+    gpu_.reasons = request == 1 ? 0x8 : 0;
+    gpu_.n_other_processes = request == 4 ? 1 : 0;
+  });
+  EXPECT_EQ(text("SELECT status FROM run WHERE run_id=1"), "invalid");
+  EXPECT_EQ(
+      text("SELECT status_reason FROM run WHERE run_id=1"),
+      "2 of 5 samples do not count: heat or power supply slowed the GPU down, another process "
+      "computed on it");
+}
+
+TEST_F(GpuRunnerTest, a_sample_at_another_clock_than_the_run_is_flagged) {
+  run_with([&](int request) { gpu_.sm_mhz = request == 0 ? 1600 : 1755 + request; });
+  EXPECT_EQ(values("ttft_ns", "rep=0 AND flags=2"), 1);
+  EXPECT_EQ(values("ttft_ns", "flags<>0"), 1);
+  EXPECT_EQ(text("SELECT status||' '||flags FROM run WHERE run_id=1"), "ok 2");
+}
+
+TEST_F(GpuRunnerTest, answers_count_however_fast_the_gpu_ran) {
+  suite_.kind = "accuracy";
+  suite_.cells = {{"fake", 64, 3}};
+  gpu_.reasons = 0x8;
+  run();
+  EXPECT_EQ(count("SELECT COUNT(*) FROM run WHERE status='ok' AND flags=1"), 2);
+  EXPECT_EQ(ResultReader(db_).results().cells[0].answers.size(), 3U);
+}
+
+TEST_F(GpuRunnerTest, without_the_drivers_library_everything_else_is_stored) {
+  nvml_ = []() -> const NvmlFunctions& { throw Error("NVML", "is not here"); };
+  run();
+  EXPECT_EQ(values("ttft_ns", "rep>=0"), 10);
+  EXPECT_EQ(values("energy_j"), 0);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM telemetry"), 0);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM memory_ledger WHERE category='context'"), 0);
 }
 
 TEST_F(RunnerTest, the_table_shows_both_sides_and_failures) {

@@ -9,6 +9,7 @@
 #include "engine/base/data_dir.h"
 #include "engine/base/error.h"
 #include "harness/plan/sizes.h"
+#include "tests/expect_error.h"
 
 namespace sala {
 namespace {
@@ -127,11 +128,28 @@ TEST(Suite, every_suite_of_the_project_can_be_read_and_names_known_tasks) {
   EXPECT_EQ(load_suite("speed").new_tokens, 64);
 }
 
+TEST(Suite, the_chat_template_is_the_models_own_unless_one_is_named) {
+  Suite suite =
+      parse_suite("name = 'x'\n[[cells]]\ntasks = ['a']\nlengths = '1k'\nsamples = 1\n", "x");
+  EngineInfo model;
+  EXPECT_EQ(task_options(suite, model, 1024).chat_template, "base");
+  model.chat_template = "chatml";
+  EXPECT_EQ(task_options(suite, model, 1024).chat_template, "chatml");
+  model.name = "tuned";
+  model.chat_template = "";
+  testing::expect_error([&] { task_options(suite, model, 1024); },
+                        {"--chat-template", "tuned", "base", "{task_template}"});
+  SuiteOverrides overrides;
+  overrides.chat_template = "Phi3";
+  override_suite(suite, overrides);
+  EXPECT_EQ(task_options(suite, model, 1024).chat_template, "Phi3");
+}
+
 TEST(Suite, mode_data_and_chat_template_are_the_suites_or_the_command_lines) {
   const std::string cells = "[[cells]]\ntasks = ['a']\nlengths = '1k'\nsamples = 1\n";
   Suite suite = parse_suite(
       "name = 'x'\nmode = 'official'\ndata = ['/a', '/b']\nchat_template = 'Phi3'\n" + cells, "x");
-  TaskOptions options = task_options(suite, 4096);
+  TaskOptions options = task_options(suite, {}, 4096);
   EXPECT_EQ(options.length, 4096);
   EXPECT_EQ(options.mode, "official");
   EXPECT_EQ(options.data, (std::vector<std::string>{"/a", "/b"}));
@@ -140,7 +158,7 @@ TEST(Suite, mode_data_and_chat_template_are_the_suites_or_the_command_lines) {
   overrides.mode = "strict";
   overrides.data = {"/c"};
   override_suite(suite, overrides);
-  options = task_options(suite, 4096);
+  options = task_options(suite, {}, 4096);
   EXPECT_EQ(options.mode, "strict");
   EXPECT_EQ(options.data, std::vector<std::string>{"/c"});
   EXPECT_EQ(options.chat_template, "Phi3");

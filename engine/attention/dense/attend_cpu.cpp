@@ -9,6 +9,7 @@
 #include "engine/backend/cpu/gemm.h"
 #include "engine/backend/cpu/parallel.h"
 #include "engine/backend/cpu/vector_math.h"
+#include "engine/tensor/cost.h"
 
 namespace sala {
 
@@ -128,7 +129,8 @@ class Attention {
     }
   }
 
-  double flops() const {
+  /// Keys and values that several rows read are read once.
+  Cost cost() const {
     double keys = 0;
     for (std::int64_t r = 0; r < q_.rows; ++r) {
       for (std::int64_t g = 0; g < heads_.n_kv_heads; ++g) {
@@ -137,7 +139,12 @@ class Attention {
         keys += static_cast<double>((n_blocks(one) - 1) * cache_.block() + last);
       }
     }
-    return 4.0 * keys * static_cast<double>(heads_.group() * heads_.head_dim);
+    Cost cost = pass_cost({q_, q_});
+    const auto d = static_cast<double>(heads_.head_dim);
+    cost.flops = 4.0 * keys * static_cast<double>(heads_.group()) * d;
+    cost.bytes += 2.0 * std::min(keys, static_cast<double>(cache_.length() * heads_.n_kv_heads)) *
+                  d * static_cast<double>(sizeof(float));
+    return cost;
   }
 
  private:
@@ -243,8 +250,8 @@ std::int64_t attend_scratch_bytes(const HeadOptions& heads, std::int64_t block, 
 void attend_cpu(const HeadOptions& heads, const KvCache& cache, TensorView q,
                 const BlockTable* table, ExecutionContext& context) {
   const Attention attention(heads, cache, q, table);
-  const double flops = attention.flops();
-  const Span span(context.trace, "attend", flops);
+  const Cost cost = attention.cost();
+  const Span span(context.trace, "attend", cost);
   const int threads = context.backend.info().threads;
   const std::int64_t n_tiles = attention.n_tiles();
   // Fewer tiles than threads (decode): cut the blocks of a tile into parts and add those up.
@@ -259,7 +266,7 @@ void attend_cpu(const HeadOptions& heads, const KvCache& cache, TensorView q,
   const auto scratch = [&](std::int64_t slot) {
     return TileScratch::at(memory + slot * stride, heads, cache.block());
   };
-  parallel_for(threads, n_tiles * n_parts, flops / kFlopsPerElement,
+  parallel_for(threads, n_tiles * n_parts, cost.flops / kFlopsPerElement,
                [&](std::int64_t item, int thread) {
                  const Tile tile = attention.tile(item / n_parts);
                  TileScratch s = scratch(n_parts == 1 ? thread : item);

@@ -6,6 +6,7 @@
 #include "engine/backend/cpu/parallel.h"
 #include "engine/backend/cpu/vector_math.h"
 #include "engine/base/error.h"
+#include "engine/tensor/cost.h"
 
 namespace sala {
 
@@ -74,7 +75,7 @@ class DenseCpu final : public AttentionLayer {
       const TensorView k = context.scratch.take(x.rows, heads.kv_dim());
       const TensorView v = context.scratch.take(x.rows, heads.kv_dim());
       projections_.project(x, start, q, k, v, context);
-      const Span span(context.trace, "append");
+      const Span span(context.trace, "append", pass_cost({k, k, v, v}));
       append_cpu(dense->cache, k, v, backend_.info().threads);
     }
     attend_cpu(heads, dense->cache, q, nullptr, context);

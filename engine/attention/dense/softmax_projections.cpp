@@ -3,16 +3,9 @@
 #include <array>
 
 #include "engine/attention/dense/dense.h"
+#include "engine/tensor/cost.h"
 
 namespace sala {
-
-namespace {
-
-double product_flops(TensorView x, std::int64_t out) {
-  return 2.0 * static_cast<double>(x.size()) * static_cast<double>(out);
-}
-
-}  // namespace
 
 SoftmaxProjections::SoftmaxProjections(const HeadOptions& heads, const LayerSpec& spec,
                                        WeightSource& weights)
@@ -34,12 +27,16 @@ void SoftmaxProjections::project(TensorView x, std::int64_t first_position, Tens
                                  TensorView k, TensorView v, ExecutionContext& context) const {
   Backend& backend = context.backend;
   {
-    const Span span(context.trace, "qkv", product_flops(x, q.cols + k.cols + v.cols));
+    const double x_bytes = static_cast<double>(x.bytes());
+    Cost cost =
+        product_cost(x, q_.view, q) + product_cost(x, k_.view, k) + product_cost(x, v_.view, v);
+    cost.bytes -= 2 * x_bytes;  // read once for the three
+    const Span span(context.trace, "qkv", cost);
     backend.matmul_each(x,
                         std::array{Product{q_.view, q}, Product{k_.view, k}, Product{v_.view, v}});
   }
   if (!heads_.qk_norm && !heads_.rope) return;
-  const Span span(context.trace, "norm_rope");
+  const Span span(context.trace, "norm_rope", pass_cost({q, q, k, k}));
   const auto norm_rotate = [&](TensorView heads, const std::optional<Tensor>& norm) {
     if (norm && heads_.rope) {
       backend.norm_rotary(heads, norm->view, heads_.rms_norm_eps, heads_.rotary(), first_position);
@@ -60,11 +57,13 @@ void SoftmaxProjections::finish(TensorView x, TensorView attended, float scale, 
   if (gate_) {
     const Workspace::Mark mark(context.scratch);
     const TensorView gate = context.scratch.take(attended.rows, attended.cols);
-    const Span span(context.trace, "gate", product_flops(x, gate.cols));
+    const Span span(context.trace, "gate",
+                    product_cost(x, gate_->view, gate) + pass_cost({gate, attended, attended}));
     backend.matmul(x, gate_->view, gate);
     backend.sigmoid_mul(gate, attended);
   }
-  const Span span(context.trace, "out_proj", product_flops(attended, out.cols));
+  const Span span(context.trace, "out_proj",
+                  product_cost(attended, o_.view, out) + pass_cost({out}));
   backend.matmul_add(attended, o_.view, scale, out);
 }
 

@@ -210,7 +210,14 @@ void choose_blocks_cpu(const InfllmV2Config& config, const InfllmV2State& state,
                                 (config.exact_lse ? config.n_k1(t + 1) : config.n_k2(t + 1)));
       }
       const double flops = 2.0 * windows * static_cast<double>(heads.q_dim());
-      const Span span(context.trace, "score", flops);
+      // Window means of two sizes, read once for all rows of a slab, and the scores.
+      const auto n_windows =
+          static_cast<double>(config.n_k1(start + high) + config.n_k2(start + high));
+      const Span span(
+          context.trace, "score",
+          {flops, 4 * (n_windows * static_cast<double>(heads.kv_dim()) +
+                       static_cast<double>((high - low) * heads.q_dim()) +
+                       static_cast<double>((high - low) * heads.n_kv_heads * n_blocks))});
       parallel_for(threads, n_tiles * heads.n_kv_heads, flops / kFlopsPerElement,
                    [&](std::int64_t index, int thread) {
                      const std::int64_t head = index % heads.n_kv_heads;
@@ -223,7 +230,9 @@ void choose_blocks_cpu(const InfllmV2Config& config, const InfllmV2State& state,
                                       n_blocks);
                    });
     }
-    const Span span(context.trace, "select");
+    const auto n_lists = static_cast<double>((high - low) * heads.n_kv_heads);
+    const Span span(context.trace, "select",
+                    {0, 4 * n_lists * static_cast<double>(n_blocks + config.n_selected())});
     constexpr std::int64_t kRows = 16;
     const std::int64_t n_groups = (high - low + kRows - 1) / kRows;
     const double work = static_cast<double>((high - low) * heads.n_kv_heads * n_blocks);

@@ -4,6 +4,7 @@
 
 #include "engine/attention/infllm_v2/infllm_v2.h"
 #include "engine/base/error.h"
+#include "engine/tensor/cost.h"
 
 namespace sala {
 
@@ -55,7 +56,7 @@ class InfllmV2Cpu final : public AttentionLayer {
       const TensorView k = context.scratch.take(x.rows, heads.kv_dim());
       const TensorView v = context.scratch.take(x.rows, heads.kv_dim());
       projections_.project(x, start, q, k, v, context);
-      const Span span(context.trace, "append");
+      const Span span(context.trace, "append", pass_cost({k, k, v, v}));
       append_cpu(own->cache, k, v, backend_.info().threads);
       own->keys.append_cpu(k, start, backend_.info().threads);
     }

@@ -9,6 +9,7 @@
 #include "engine/backend/cpu/parallel.h"
 #include "engine/backend/cpu/vector_math.h"
 #include "engine/base/error.h"
+#include "engine/tensor/cost.h"
 
 namespace sala {
 
@@ -155,20 +156,18 @@ class LightningCpu final : public AttentionLayer {
   }
 
  private:
-  static double product_flops(TensorView x, std::int64_t out) {
-    return 2.0 * static_cast<double>(x.size()) * static_cast<double>(out);
-  }
-
   void project(TensorView x, std::int64_t first_position, TensorView q, TensorView k, TensorView v,
                ExecutionContext& context) const {
     const HeadOptions& heads = config_.heads;
     {
-      const Span span(context.trace, "qkv", product_flops(x, q.cols + k.cols + v.cols));
+      const Span span(
+          context.trace, "qkv",
+          product_cost(x, q_.view, q) + product_cost(x, k_.view, k) + product_cost(x, v_.view, v));
       backend_.matmul(x, q_.view, q);
       backend_.matmul(x, k_.view, k);
       backend_.matmul(x, v_.view, v);
     }
-    const Span span(context.trace, "norm_rope");
+    const Span span(context.trace, "norm_rope", pass_cost({q, q, k, k}));
     if (heads.qk_norm) {
       const TensorView q_heads = q.reshaped(heads.head_dim);
       const TensorView k_heads = k.reshaped(heads.head_dim);
@@ -190,7 +189,10 @@ class LightningCpu final : public AttentionLayer {
     const std::int64_t end = start + q.rows;
     const double flops =
         4.0 * static_cast<double>(q.size()) * static_cast<double>(d + std::min(kChunk, q.rows));
-    const Span span(context.trace, "linear_scan", flops);
+    Cost cost = pass_cost({q, q, k, v});
+    cost.flops = flops;
+    cost.bytes += static_cast<double>(2 * heads.n_heads * d * d * dtype_bytes(DType::f32));
+    const Span span(context.trace, "linear_scan", cost);
     const int threads = backend_.info().threads;
     auto* memory =
         static_cast<float*>(context.scratch.take_bytes(threads * ChunkScratch::floats(d) * 4));
@@ -217,17 +219,19 @@ class LightningCpu final : public AttentionLayer {
   void finish(TensorView x, TensorView mixed, float scale, TensorView out,
               ExecutionContext& context) const {
     if (o_norm_) {
-      const Span span(context.trace, "out_norm");
+      const Span span(context.trace, "out_norm", pass_cost({mixed, mixed}));
       backend_.rms_norm(mixed, o_norm_->view, config_.heads.rms_norm_eps, mixed);
     }
     if (gate_) {
       const Workspace::Mark mark(context.scratch);
       const TensorView gate = context.scratch.take(mixed.rows, mixed.cols);
-      const Span span(context.trace, "gate", product_flops(x, gate.cols));
+      const Span span(context.trace, "gate",
+                      product_cost(x, gate_->view, gate) + pass_cost({gate, mixed, mixed}));
       backend_.matmul(x, gate_->view, gate);
       backend_.sigmoid_mul(gate, mixed);
     }
-    const Span span(context.trace, "out_proj", product_flops(mixed, out.cols));
+    const Span span(context.trace, "out_proj",
+                    product_cost(mixed, o_.view, out) + pass_cost({out}));
     backend_.matmul_add(mixed, o_.view, scale, out);
   }
 

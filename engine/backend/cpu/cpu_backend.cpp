@@ -56,12 +56,13 @@ class CpuBackend final : public Backend {
             }};
   }
 
-  Tensor upload(TensorView host, const char* category) override {
-    Tensor tensor = make_tensor(*this, host.rows, host.cols, category);
-    parallel_ranges(info_.threads, host.size(), 1, [&](std::int64_t first, std::int64_t count) {
-      widen(host, first, count, tensor.view.f32() + first);
-    });
-    return tensor;
+  void upload_each(std::span<const Transfer> transfers) override {
+    for (const auto& [host, device] : transfers) {
+      SALA_CHECK(host.size() == device.size(), "both sides of a transfer have one shape");
+      parallel_ranges(info_.threads, host.size(), 1, [&](std::int64_t first, std::int64_t count) {
+        widen(host, first, count, device.f32() + first);
+      });
+    }
   }
 
   void download(TensorView device, std::span<float> host) override {

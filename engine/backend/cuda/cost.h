@@ -1,12 +1,5 @@
-// What a kernel must do at least: the yardstick of its benchmark.
+// Cost as kernels declare it, in a header that .cu files may include.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-namespace sala {
-
-struct Cost {
-  double flops = 0;  // of matrix products
-  double bytes = 0;  // read and written in device memory, each byte once
-};
-
-}  // namespace sala
+#include "engine/base/cost.h"

@@ -196,18 +196,18 @@ class DenseCuda final : public AttentionLayer {
     const TensorView k = context.scratch.take(x.rows, config_.heads.kv_dim());
     const TensorView v = context.scratch.take(x.rows, config_.heads.kv_dim());
     projections_.project(x, start, q, k, v, context);
-    const Span span(context.trace, "append");
-    SALA_CUDA(kernels::launch_append({.k = bf16(k),
-                                      .v = bf16(v),
-                                      .k_cache = own.k(),
-                                      .v_cache = own.v(),
-                                      .capacity = own.capacity(),
-                                      .start = start,
-                                      .position = x.rows == 1 ? backend_.position() : nullptr,
-                                      .n_tokens = x.rows,
-                                      .n_kv_heads = n_kv_heads(),
-                                      .head_dim = head_dim()},
-                                     backend_.stream()));
+    const kernels::AppendParams append{.k = bf16(k),
+                                       .v = bf16(v),
+                                       .k_cache = own.k(),
+                                       .v_cache = own.v(),
+                                       .capacity = own.capacity(),
+                                       .start = start,
+                                       .position = x.rows == 1 ? backend_.position() : nullptr,
+                                       .n_tokens = x.rows,
+                                       .n_kv_heads = n_kv_heads(),
+                                       .head_dim = head_dim()};
+    const Span span(context.trace, "append", kernels::append_cost(append));
+    SALA_CUDA(kernels::launch_append(append, backend_.stream()));
   }
 
   /// Attention of the one row of q, at the device's position, into q itself.
@@ -227,7 +227,7 @@ class DenseCuda final : public AttentionLayer {
         .n_kv_heads = n_kv_heads(),
         .head_dim = head_dim(),
         .scale = config_.heads.scale};
-    const Span span(context.trace, "attend", kernels::step_cost(params, start).flops);
+    const Span span(context.trace, "attend", kernels::step_cost(params, start));
     SALA_CUDA(kernels::launch_step(params, backend_.stream()));
     return kStepKernel;
   }
@@ -252,7 +252,7 @@ class DenseCuda final : public AttentionLayer {
   const char* attend_tiles(const DenseCudaState& own, TensorView q, std::int64_t start,
                            ExecutionContext& context) const {
     const kernels::PrefillParams params = prefill_params(own, q, q, start);
-    const Span span(context.trace, "attend", kernels::prefill_cost(params).flops);
+    const Span span(context.trace, "attend", kernels::prefill_cost(params));
     SALA_CUDA(kernels::launch_prefill(params, backend_.stream()));
     return "softmax_tiles_cuda";
   }
@@ -261,7 +261,7 @@ class DenseCuda final : public AttentionLayer {
                            std::int64_t start, ExecutionContext& context) const {
     const Workspace::Mark mark(context.scratch);
     const Span span(context.trace, "attend",
-                    kernels::prefill_cost(prefill_params(own, q, out, start)).flops);
+                    kernels::prefill_cost(prefill_params(own, q, out, start)));
     const CudnnAttention& cudnn = *own.cudnn();
     void* workspace = context.scratch.take_bytes(cudnn.workspace_bytes());
     for (std::int64_t done = 0; done < q.rows; done += CudnnAttention::kRows) {

@@ -172,15 +172,15 @@ class InfllmV2Cuda final : public AttentionLayer {
       const TensorView k = context.scratch.take(x.rows, heads.kv_dim());
       const TensorView v = context.scratch.take(x.rows, heads.kv_dim());
       projections_.project(x, start, q, k, v, context);
-      const Span span(context.trace, "append");
-      SALA_CUDA(kernels::launch_append({.k = bf16(k),
-                                        .v = bf16(v),
-                                        .cache = own.cache(),
-                                        .shape = shape_,
-                                        .start = start,
-                                        .n_tokens = x.rows,
-                                        .position = one ? backend_.position() : nullptr},
-                                       backend_.stream()));
+      const kernels::AppendParams append{.k = bf16(k),
+                                         .v = bf16(v),
+                                         .cache = own.cache(),
+                                         .shape = shape_,
+                                         .start = start,
+                                         .n_tokens = x.rows,
+                                         .position = one ? backend_.position() : nullptr};
+      const Span span(context.trace, "append", kernels::append_cost(append));
+      SALA_CUDA(kernels::launch_append(append, backend_.stream()));
     }
     const std::int64_t ranked = ranked_begin(start, context.prefill_end);
     if (one) {
@@ -263,7 +263,7 @@ class InfllmV2Cuda final : public AttentionLayer {
       attend.masks = masks;
       choose(attend, masks, std::max(start, ranked), end, context);
     }
-    const Span span(context.trace, "attend", kernels::attend_cost(attend).flops);
+    const Span span(context.trace, "attend", kernels::attend_cost(attend));
     SALA_CUDA(kernels::launch_attend(attend, backend_.stream()));
   }
 
@@ -290,19 +290,19 @@ class InfllmV2Cuda final : public AttentionLayer {
                                        .exact_lse = config_.exact_lse,
                                        .hopper = hopper_};
       {
-        const Span span(context.trace, "score", kernels::score_cost(score).flops);
+        const Span span(context.trace, "score", kernels::score_cost(score));
         SALA_CUDA(kernels::launch_score(score, backend_.stream()));
       }
-      const Span span(context.trace, "select");
-      SALA_CUDA(
-          kernels::launch_select({.scores = scores,
-                                  .score_stride = stride,
-                                  .shape = shape_,
-                                  .masks = masks + row * shape_.n_kv_heads * attend.mask_stride,
-                                  .mask_stride = attend.mask_stride,
-                                  .start = low,
-                                  .n_tokens = high - low},
-                                 backend_.stream()));
+      const kernels::SelectParams select{
+          .scores = scores,
+          .score_stride = stride,
+          .shape = shape_,
+          .masks = masks + row * shape_.n_kv_heads * attend.mask_stride,
+          .mask_stride = attend.mask_stride,
+          .start = low,
+          .n_tokens = high - low};
+      const Span span(context.trace, "select", kernels::select_cost(select));
+      SALA_CUDA(kernels::launch_select(select, backend_.stream()));
       low = high;
     }
   }
@@ -324,7 +324,7 @@ class InfllmV2Cuda final : public AttentionLayer {
                                          .position = backend_.position(),
                                          .partials = static_cast<float*>(context.scratch.take_bytes(
                                              kernels::attend_step_workspace_bytes(shape_)))};
-    const Span span(context.trace, "attend", kernels::attend_step_cost(step, start).flops);
+    const Span span(context.trace, "attend", kernels::attend_step_cost(step, start));
     SALA_CUDA(kernels::launch_attend_step(step, backend_.stream()));
   }
 
@@ -346,20 +346,23 @@ class InfllmV2Cuda final : public AttentionLayer {
         .ranked_begin = attend.ranked_begin,
         .partials = static_cast<float2*>(context.scratch.take_bytes(
             kernels::score_step_workspace_bytes(shape_, capacity, config_.exact_lse)))};
+    const bool ranks = attend.start >= attend.ranked_begin;  // otherwise both return at once
     {
-      const Span span(context.trace, "score");
+      const Span span(context.trace, "score",
+                      ranks ? kernels::score_step_cost(score, attend.start) : Cost{});
       SALA_CUDA(kernels::launch_score_step(score, backend_.stream()));
     }
-    const Span span(context.trace, "select");
-    SALA_CUDA(kernels::launch_select({.scores = scores,
-                                      .score_stride = stride,
-                                      .shape = shape_,
-                                      .masks = masks,
-                                      .mask_stride = attend.mask_stride,
-                                      .n_tokens = 1,
-                                      .position = backend_.position(),
-                                      .ranked_begin = attend.ranked_begin},
-                                     backend_.stream()));
+    const kernels::SelectParams select{.scores = scores,
+                                       .score_stride = stride,
+                                       .shape = shape_,
+                                       .masks = masks,
+                                       .mask_stride = attend.mask_stride,
+                                       .start = attend.start,
+                                       .n_tokens = 1,
+                                       .position = backend_.position(),
+                                       .ranked_begin = attend.ranked_begin};
+    const Span span(context.trace, "select", ranks ? kernels::select_cost(select) : Cost{});
+    SALA_CUDA(kernels::launch_select(select, backend_.stream()));
   }
 
   kernels::AttendParams attend_params(const InfllmV2CudaState& state, TensorView q,

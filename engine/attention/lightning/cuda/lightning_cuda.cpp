@@ -15,6 +15,7 @@
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/cuda_error.h"
 #include "engine/base/error.h"
+#include "engine/tensor/cost.h"
 
 namespace sala {
 
@@ -179,9 +180,14 @@ class LightningCuda final : public AttentionLayer {
     projected.k = context.scratch.take(x.rows, heads.kv_dim());
     projected.v = context.scratch.take(x.rows, heads.kv_dim());
     if (gate_) projected.z = context.scratch.take(x.rows, heads.q_dim());
-    const std::int64_t width = projected.q.cols + 2 * projected.k.cols + projected.z.cols;
-    const Span span(context.trace, "qkv",
-                    2.0 * static_cast<double>(x.size()) * static_cast<double>(width));
+    Cost cost = pass_cost({x});
+    for (const auto& [weight, out] :
+         {std::pair{&q_, projected.q}, std::pair{&k_, projected.k}, std::pair{&v_, projected.v}}) {
+      cost = cost + product_cost(x, weight->view, out);
+    }
+    if (gate_) cost = cost + product_cost(x, gate_->view, projected.z);
+    cost.bytes -= static_cast<double>((gate_ ? 4 : 3) * x.bytes());  // read once for all
+    const Span span(context.trace, "qkv", cost);
     const std::array products{Product{q_.view, projected.q}, Product{k_.view, projected.k},
                               Product{v_.view, projected.v},
                               gate_ ? Product{gate_->view, projected.z} : Product{}};
@@ -194,7 +200,8 @@ class LightningCuda final : public AttentionLayer {
                ExecutionContext& context) const {
     const HeadOptions& heads = config_.heads;
     if (heads.qk_norm || heads.rope) {
-      const Span span(context.trace, "norm_rope");
+      const Span span(context.trace, "norm_rope",
+                      pass_cost({projected.q, projected.q, projected.k, projected.k}));
       norm_rotate(projected.q, q_norm_, own.length());
       norm_rotate(projected.k, k_norm_, own.length());
     }
@@ -213,7 +220,7 @@ class LightningCuda final : public AttentionLayer {
         .n_kv_heads = n_kv_heads(),
         .head_dim = head_dim(),
         .scale = heads.scale};
-    const Span span(context.trace, "linear_scan", kernels::prefill_cost(params).flops);
+    const Span span(context.trace, "linear_scan", kernels::prefill_cost(params));
     SALA_CUDA(kernels::launch_prefill(params, backend_.stream()));
   }
 
@@ -255,25 +262,25 @@ class LightningCuda final : public AttentionLayer {
             heads.rope->theta, -2.0 * static_cast<double>(i) / static_cast<double>(heads.head_dim));
       }
     }
-    const Span span(context.trace, "linear_scan", kernels::step_cost(params).flops);
+    const Span span(context.trace, "linear_scan", kernels::step_cost(params));
     SALA_CUDA(kernels::launch_step(params, backend_.stream()));
   }
 
   void finish(const Projected& projected, TensorView mixed, float scale, TensorView out,
               ExecutionContext& context) const {
     if (o_norm_ || gate_) {
-      const Span span(context.trace, "gate");
-      SALA_CUDA(kernels::launch_output_gate({.x = bf16(mixed),
+      const kernels::OutputGateParams params{.x = bf16(mixed),
                                              .gate = bf16(projected.z),
                                              .norm = bf16(o_norm_),
                                              .rms_norm_eps = config_.heads.rms_norm_eps,
                                              .out = bf16(mixed),
                                              .n_tokens = mixed.rows,
-                                             .width = mixed.cols},
-                                            backend_.stream()));
+                                             .width = mixed.cols};
+      const Span span(context.trace, "gate", kernels::output_gate_cost(params));
+      SALA_CUDA(kernels::launch_output_gate(params, backend_.stream()));
     }
     const Span span(context.trace, "out_proj",
-                    2.0 * static_cast<double>(mixed.size()) * static_cast<double>(out.cols));
+                    product_cost(mixed, o_.view, out) + pass_cost({out}));
     backend_.matmul_add(mixed, o_.view, scale, out);
   }
 
