@@ -76,7 +76,7 @@ struct DeviceInfo {
   int threads = 1;                // worker threads; 1 on a GPU
   std::int64_t memory_bytes = 0;  // installed
   std::string id = "cpu";         // or cuda:0
-  std::string uuid = "";          // of a GPU, as its driver writes it
+  std::string uuid = {};          // of a GPU, as its driver writes it
 };
 
 /// Rotary embedding of pairs (i, i + head_dim / 2). Source: model reference §2.4.

@@ -30,6 +30,7 @@ constexpr int kRepetitions = 5;
 
 void store(const BenchResults& results, const std::string& db) {
   std::vector<KernelTimes> kernels;
+  kernels.reserve(results.benchmarks.size());
   for (const BenchResult& result : results.benchmarks) {
     kernels.push_back({result.name, result.seconds, result.flops, result.bytes});
   }

@@ -35,6 +35,7 @@ std::vector<const GateItem*> by_gravity(const std::vector<GateItem>& items, bool
                      -item.decision.change);
   };
   std::vector<const GateItem*> sorted;
+  sorted.reserve(items.size());
   for (const GateItem& item : items) sorted.push_back(&item);
   std::stable_sort(sorted.begin(), sorted.end(),
                    [&](const GateItem* a, const GateItem* b) { return rank(*a) < rank(*b); });

@@ -80,7 +80,8 @@ Json longest_contexts(const ModelConfig& config) {
            {"name", backend->info().name},
            {"available_bytes", budget},
            {"tokens", longest_context(blueprint, default_chunk(backend->device()), budget)}});
-    } catch (const Error&) {  // no such device here, or none that takes this model
+    } catch (const Error&) {
+      continue;  // no such device here, or none that takes this model
     }
   }
   return devices;

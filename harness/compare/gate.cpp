@@ -391,7 +391,7 @@ GateReport gate_stored(const ComparedSide& baseline, const ComparedSide& candida
     item.rule.pooled = true;
     item.rule.confirmable = false;
   }
-  const std::optional<std::string> lacking = append_pair(report.items, pairing, PairBlock::first);
+  std::optional<std::string> lacking = append_pair(report.items, pairing, PairBlock::first);
   decide_all(report.items, strict, [&](PairBlock) { return lacking; });
   const std::vector<GateItem> settled = settled_items(pairing, policy);
   report.items.insert(report.items.end(), settled.begin(), settled.end());

@@ -49,6 +49,7 @@ int wait_for(pid_t child) {
 int run_program(const std::vector<std::string>& arguments, const fs::path& output) {
   std::vector<std::string> copy = arguments;
   std::vector<char*> argv;
+  argv.reserve(copy.size() + 1);
   for (std::string& argument : copy) argv.push_back(argument.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t files;

@@ -53,7 +53,8 @@ class Runner {
       if (uuid.empty()) continue;
       try {
         watches_[i].monitor = std::make_unique<GpuMonitor>(GpuSensors(nvml(), uuid));
-      } catch (const Error&) {  // stated in the environment of every run
+      } catch (const Error&) {
+        continue;  // stated in the environment of every run
       }
     }
   }
@@ -214,6 +215,7 @@ class Runner {
     try {
       watches_[side].ceilings = sides_[side].engine->measure_ceilings();
     } catch (const OutOfMemory&) {
+      return std::nullopt;
     }
     return watches_[side].ceilings;
   }
@@ -344,6 +346,7 @@ class Runner {
   /// Marks the samples that ran at another clock than the rest of the run.
   static void judge_clocks(Attempt& attempt) {
     std::vector<double> clocks;
+    clocks.reserve(attempt.sm_clocks.size());
     for (const auto& [rep, mhz] : attempt.sm_clocks) clocks.push_back(mhz);
     if (clocks.empty()) return;
     std::sort(clocks.begin(), clocks.end());

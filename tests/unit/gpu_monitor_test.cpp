@@ -54,6 +54,7 @@ TEST(Energy, outside_the_readings_the_nearest_one_holds) {
 
 TEST(Energy, parts_add_up_to_the_whole) {
   std::vector<GpuReading> readings;
+  readings.reserve(40);
   for (int i = 0; i < 40; ++i) readings.push_back(reading(37 * i, 150 + 13 * ((i * 7) % 11)));
   EXPECT_NEAR(joules(readings, 10, 555) + joules(readings, 555, 1400), joules(readings, 10, 1400),
               1e-9);
