@@ -65,8 +65,8 @@ plant_larger() { # scratch grows by a tenth, which is 2 % of the peak
   local bytes='model.scratch_bytes(max_chunk, max_tokens, backend.compute_dtype())'
   replace engine/engine.cpp "$bytes" "$bytes * 221 / 200"
 }
-plant_rescaled() { # attention weights of a wrong temperature
-  replace $attend 'scale_row(query(tile, i), heads_.scale,' 'scale_row(query(tile, i), heads_.scale * 0.5F,'
+plant_rescaled() { # scores are not divided by the root of head_dim
+  replace $attend 'scale_row(query(tile, i), heads_.scale,' 'scale_row(query(tile, i), 1.0F,'
 }
 
 build() { # NAME
