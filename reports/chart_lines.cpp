@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -79,6 +80,20 @@ void log_axis(double low, double high, json& y) {
   if (!ticks.empty()) y["axis"]["values"] = ticks;
 }
 
+/// Says what the marks mean at each subject's shortest length alone: words at every one overlap.
+json with_texts(json ends) {
+  std::map<json, std::int64_t> shortest;
+  for (const json& end : ends) {
+    const auto length = end["length"].get<std::int64_t>();
+    const auto found = shortest.try_emplace(end["subject"], length).first;
+    found->second = std::min(found->second, length);
+  }
+  for (json& end : ends) {
+    end["text"] = end["length"] == shortest[end["subject"]] ? "\u2715 out of memory" : "\u2715";
+  }
+  return ends;
+}
+
 /// Lines with intervals over length. Rows of `values` have subject, length, value and, where there
 /// is an interval, low and high; rows of `ends` have subject and length.
 json line_spec(const Analysis& analysis, json values, json ends, json y,
@@ -106,10 +121,10 @@ json line_spec(const Analysis& analysis, json values, json ends, json y,
        {"encoding", {{"y", y}, {"shape", style.shape}, {"tooltip", tooltip}}}});
   if (!ends.empty()) {
     spec["layer"].push_back(
-        {{"data", {{"values", std::move(ends)}}},
+        {{"data", {{"values", with_texts(std::move(ends))}}},
          {"mark", {{"type", "text"}, {"fontSize", 12}, {"dy", -8}, {"dx", 6}, {"align", "right"}}},
          {"encoding",
-          {{"y", {{"value", "height"}}}, {"text", {{"value", "\u2715 out of memory"}}}}}});
+          {{"y", {{"value", "height"}}}, {"text", {{"field", "text"}, {"type", "nominal"}}}}}});
   }
   return spec;
 }
