@@ -49,7 +49,7 @@ PY
 attend=engine/attention/dense/attend_cpu.cpp
 plant_baseline() { :; }
 plant_slower() { # the attention kernel takes 5 % longer, by the clock
-  replace $attend 'const Span span(context.trace, "attend", flops);' 'const Span span(context.trace, "attend", flops);
+  replace $attend 'const Span span(context.trace, "attend", cost);' 'const Span span(context.trace, "attend", cost);
   struct Slower {
     std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
     ~Slower() {
