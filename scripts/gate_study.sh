@@ -103,9 +103,9 @@ TOML
 cat > "$out/answers.toml" <<'TOML'
 name = "gate-answers"
 [[cells]]
-tasks = ["niah_single_2"]
+tasks = ["niah_multikey_3", "vt", "fwe"]  # not saturated: single needles are found at any temperature
 lengths = "1k"
-samples = 20
+samples = 30
 TOML
 
 export SALA_DATA_DIR=$tree/data
