@@ -77,4 +77,24 @@ std::string read_text_file(const std::filesystem::path& path) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
+std::string read_checkpoint_text(const std::filesystem::path& path) {
+  std::string text = read_text_file(path);
+  refuse_lfs_pointer(path, text);
+  return text;
+}
+
+void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view text) {
+  if (!text.starts_with("version https://git-lfs")) return;
+  throw Error(path.string(),
+              "is a pointer of Git LFS, not the file itself; fetch it with git lfs pull");
+}
+
+bool file_exists(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (std::filesystem::status_known(status)) return std::filesystem::exists(status);
+  throw Error(path.string(), "cannot be followed: {}; check its links and permissions",
+              error.message());
+}
+
 }  // namespace sala

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace sala {
@@ -31,5 +32,15 @@ class MappedFile {
 
 /// The whole file as text. Throws Error naming the path.
 std::string read_text_file(const std::filesystem::path& path);
+
+/// read_text_file for a file of a checkpoint, see refuse_lfs_pointer.
+std::string read_checkpoint_text(const std::filesystem::path& path);
+
+/// Throws Error if the text of a checkpoint's file is what Git LFS leaves in place of it.
+void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view text);
+
+/// Whether there is such a file; a link to nothing is none. Throws Error where that cannot be said,
+/// as of links that lead in a circle.
+bool file_exists(const std::filesystem::path& path);
 
 }  // namespace sala

@@ -25,8 +25,8 @@ json parse_json_file(const fs::path& path, const std::string& text) {
 
 void add_generation_eos(const fs::path& folder, ModelConfig& config) {
   const fs::path path = folder / "generation_config.json";
-  if (!fs::exists(path)) return;
-  const json content = parse_json_file(path, read_text_file(path));
+  if (!file_exists(path)) return;
+  const json content = parse_json_file(path, read_checkpoint_text(path));
   ConfigReader reader(content, path.string());
   for (const TokenId id : read_token_ids(reader, "eos_token_id")) {
     if (std::find(config.eos.begin(), config.eos.end(), id) == config.eos.end()) {
@@ -48,7 +48,7 @@ void refuse_quantized(const fs::path& folder, ConfigReader& reader) {
                             is_named ? content["quant_method"].dump() : "they are quantized"));
   }
   for (const char* name : {"quantize_config.json", "quant_config.json", "hf_quant_config.json"}) {
-    if (!fs::exists(folder / name)) continue;
+    if (!file_exists(folder / name)) continue;
     throw Error((folder / name).string(),
                 "says that these weights are quantized, which is not supported; use the checkpoint "
                 "in bf16, f16 or f32");
@@ -76,7 +76,8 @@ bool ModelConfig::is_hybrid() const {
 
 ModelConfig read_model_config(const fs::path& folder, const Settings& settings,
                               const std::string& attention) {
-  if (!fs::is_directory(folder)) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) {
     throw Error(folder.string(), "is not a folder; name a model folder with a config.json");
   }
   if (attention != "model" && attention != "dense") {
@@ -85,7 +86,7 @@ ModelConfig read_model_config(const fs::path& folder, const Settings& settings,
   check_links(folder);
   const fs::path path = folder / "config.json";
   ModelConfig config;
-  config.json = read_text_file(path);
+  config.json = read_checkpoint_text(path);
   const json content = parse_json_file(path, config.json);
   config.settings = {{"attention", attention},
                      {"dense_rule", settings.dense_rule},

@@ -52,12 +52,14 @@ std::string unfinished_downloads(const fs::path& folder) {
   for (const fs::path& place :
        {root, root / ".cache" / "huggingface" / "download", blobs_of(root)}) {
     for (const auto& entry : fs::directory_iterator(place, error)) {
-      n_unfinished += entry.path().extension() == ".incomplete" ? 1 : 0;
+      const std::string extension = entry.path().extension().string();
+      n_unfinished += extension == ".incomplete" || extension == ".part" ? 1 : 0;
     }
   }
   if (n_unfinished == 0) return "";
-  return fmt::format("; {} unfinished downloads (*.incomplete) lie beside it, download again",
-                     n_unfinished);
+  return fmt::format(
+      "; {} unfinished downloads (*.incomplete, *.part) lie beside it, download again",
+      n_unfinished);
 }
 
 }  // namespace sala

@@ -14,7 +14,7 @@ namespace sala {
 void check_links(const std::filesystem::path& folder);
 
 /// What to add to a message about missing or short files: how many downloads were left unfinished
-/// (*.incomplete) in the folder or its cache; "" when none were.
+/// (*.incomplete, *.part) in the folder or its cache; "" when none were.
 std::string unfinished_downloads(const std::filesystem::path& folder);
 
 }  // namespace sala

@@ -76,6 +76,7 @@ std::string unusable(const std::string& name, const json& dtype) {
   for (const char* ending : {".qweight", ".qzeros", ".g_idx", ".weight_packed"}) {
     if (name.ends_with(ending)) return "these are quantized weights (GPTQ, AWQ or alike)";
   }
+  if (dtype == "U8" || dtype == "I8") return "these are quantized weights (bitsandbytes or alike)";
   return "it is not supported";
 }
 
@@ -168,11 +169,7 @@ std::map<std::string, StoredTensor> read_tensors(const fs::path& path, const Map
     throw Error(file, "has {} bytes, a safetensors file has at least 8; copy it again",
                 bytes.size());
   }
-  constexpr std::string_view kPointer = "version https://git-lfs";
-  if (std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size())
-          .starts_with(kPointer)) {
-    throw Error(file, "is a pointer of Git LFS, not the weights; fetch them with git lfs pull");
-  }
+  refuse_lfs_pointer(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   std::uint64_t header_length = 0;
   std::memcpy(&header_length, bytes.data(), kLengthBytes);
   if (header_length > bytes.size() - kLengthBytes) {
@@ -202,15 +199,15 @@ Checkpoint::Checkpoint(const fs::path& folder) {
   check_links(folder);
   const fs::path single = folder / "model.safetensors";
   const fs::path index = folder / "model.safetensors.index.json";
-  if (fs::exists(single)) {
+  if (file_exists(single)) {
     source_ = single;
     open_file(single);
-  } else if (fs::exists(index)) {
+  } else if (file_exists(index)) {
     source_ = index;
     open_shards(index);
   } else {
-    const bool pickled = fs::exists(folder / "pytorch_model.bin") ||
-                         fs::exists(folder / "pytorch_model.bin.index.json");
+    const bool pickled = file_exists(folder / "pytorch_model.bin") ||
+                         file_exists(folder / "pytorch_model.bin.index.json");
     throw Error(folder.string(),
                 "has neither model.safetensors nor model.safetensors.index.json{}; {}",
                 unfinished_downloads(folder),
@@ -226,24 +223,28 @@ void Checkpoint::open_file(const fs::path& path) {
 
 void Checkpoint::open_shards(const fs::path& index) {
   const std::string where = index.string();
-  const json content = parse_with_unique_keys(index, read_text_file(index));
+  const json content = parse_with_unique_keys(index, read_checkpoint_text(index));
   const auto map = content.find("weight_map");
   if (map == content.end() || !map->is_object() || map->empty()) {
     throw Error(where, "field 'weight_map' is missing or not an object of tensor names to files");
   }
   std::map<std::string, std::vector<std::string>> shards;  // file name -> tensors
   for (const auto& [name, file] : map->items()) {
-    if (!file.is_string() ||
-        fs::path(file.get<std::string>()).filename().string() != file.get<std::string>()) {
-      throw Error(where, "weight_map: tensor '{}' is said to be in {}, expected a file name", name,
-                  file.dump());
+    // Only names that check_links saw: a NUL would cut a name short when it is opened.
+    const fs::path shard = file.is_string() ? file.get<std::string>() : "";
+    if (shard.filename() != shard || shard.extension() != ".safetensors" ||
+        shard.native().find('\0') != std::string::npos) {
+      throw Error(where,
+                  "weight_map: tensor '{}' is said to be in {}, expected a file name that ends in "
+                  ".safetensors",
+                  name, file.dump());
     }
-    shards[file.get<std::string>()].push_back(name);
+    shards[shard.string()].push_back(name);
   }
   const fs::path folder = index.parent_path();
   std::vector<std::string> missing;
   for (const auto& [file, names] : shards) {
-    if (!fs::exists(folder / file)) missing.push_back(file);
+    if (!file_exists(folder / file)) missing.push_back(file);
   }
   if (!missing.empty()) {
     throw Error(where, "weight_map names {} shards of which {} are missing: {}{}", shards.size(),

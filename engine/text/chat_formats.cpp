@@ -127,10 +127,10 @@ std::string_view chat_template_text(std::string_view name_or_text) {
 
 std::string find_chat_template(const fs::path& model_folder) {
   std::string jinja;
-  if (const fs::path path = model_folder / "chat_template.jinja"; fs::exists(path)) {
-    jinja = read_text_file(path);
-  } else if (const fs::path config = model_folder / "tokenizer_config.json"; fs::exists(config)) {
-    jinja = read_template(JsonFile(config, read_text_file(config)));
+  if (const fs::path path = model_folder / "chat_template.jinja"; file_exists(path)) {
+    jinja = read_checkpoint_text(path);
+  } else if (const fs::path config = model_folder / "tokenizer_config.json"; file_exists(config)) {
+    jinja = read_template(JsonFile(config, read_checkpoint_text(config)));
   }
   return jinja.empty() ? "base" : recognise(jinja);
 }

@@ -5,6 +5,8 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
+#include <future>
+#include <thread>
 
 #include "engine/base/error.h"
 #include "engine/base/mapped_file.h"
@@ -23,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 using sentencepiece::SentencePieceProcessor;
 
+constexpr std::size_t kPartBytes = 1 << 18;   // of a text, for a thread of its own
 constexpr std::string_view kMark = "\u2581";  // stands for a space
 
 /// The pieces of a text, one after the other.
@@ -97,15 +100,15 @@ class SentencePieceTokenizer : public Tokenizer {
     std::vector<SizedToken> tokens;
   };
 
-  /// End of the first word. The space behind it stays with the next, which must have more than
-  /// that.
-  std::size_t word_end(std::string_view text) const {
+  /// The first end of a word that is not before `from` > 0. The space behind it stays with the next
+  /// word, which must have more than that.
+  std::size_t word_end(std::string_view text, std::size_t from = 1) const {
     if (!has_separable_words_) return text.size();
     // The library takes its mark in a text for another space.
     const auto is_behind_word = [&](std::size_t at) {
       return text[at - 1] != ' ' && !text.substr(0, at).ends_with(kMark);
     };
-    for (std::size_t at = text.find(' ', 1); at < text.size() - 1; at = text.find(' ', at + 1)) {
+    for (std::size_t at = text.find(' ', from); at < text.size() - 1; at = text.find(' ', at + 1)) {
       if (is_behind_word(at)) return at;
     }
     return text.size();
@@ -113,21 +116,49 @@ class SentencePieceTokenizer : public Tokenizer {
 
   void encode_plain(std::string_view text, std::size_t base, Encoding& out,
                     Scratch& scratch) const {
-    scratch.tokens.clear();
-    const std::size_t first = word_end(text);
-    call_library(text.substr(0, first), 0, scratch.tokens);
-    for (text.remove_prefix(first); !text.empty();) {
-      const std::size_t size = word_end(text);
-      scratch.cache.append(text.substr(0, size), scratch.tokens,
-                           [&](std::string_view word, std::vector<SizedToken>& tokens) {
-                             call_library(word.substr(1), 1, tokens);
-                           });
-      text.remove_prefix(size);
+    const std::size_t most = std::max(std::thread::hardware_concurrency(), 1U);
+    const std::size_t n_parts = std::clamp<std::size_t>(text.size() / kPartBytes, 1, most);
+    const auto part_end = [&](std::size_t i) {
+      return i + 1 < n_parts ? word_end(text, (i + 1) * text.size() / n_parts) : text.size();
+    };
+    std::vector<std::future<std::vector<SizedToken>>> later_parts;
+    for (std::size_t i = 1; i < n_parts; ++i) {
+      const std::size_t begin = part_end(i - 1);
+      later_parts.push_back(
+          std::async(std::launch::async, [this, part = text.substr(begin, part_end(i) - begin)] {
+            std::vector<SizedToken> tokens;
+            scratch_.with([&](Scratch& own) { encode_words(part, own.cache, tokens); });
+            return tokens;
+          }));
     }
-    for (const SizedToken& token : scratch.tokens) {
+
+    const std::string_view first_part = text.substr(0, part_end(0));
+    const std::size_t first = word_end(first_part);
+    scratch.tokens.clear();
+    call_library(first_part.substr(0, first), 0, scratch.tokens);
+    encode_words(first_part.substr(first), scratch.cache, scratch.tokens);
+    append(scratch.tokens, base, out);
+    for (auto& part : later_parts) append(part.get(), base, out);
+  }
+
+  static void append(const std::vector<SizedToken>& tokens, std::size_t& base, Encoding& out) {
+    for (const SizedToken& token : tokens) {
       out.ids.push_back(token.id);
       out.begin.push_back(static_cast<std::int64_t>(base));
       base += token.size;
+    }
+  }
+
+  /// Appends the tokens of words that each have a space before them.
+  void encode_words(std::string_view text, PieceCache& cache,
+                    std::vector<SizedToken>& tokens) const {
+    while (!text.empty()) {
+      const std::size_t size = word_end(text);
+      cache.append(text.substr(0, size), tokens,
+                   [&](std::string_view word, std::vector<SizedToken>& more) {
+                     call_library(word.substr(1), 1, more);
+                   });
+      text.remove_prefix(size);
     }
   }
 
@@ -158,7 +189,7 @@ class SentencePieceTokenizer : public Tokenizer {
 
 std::unique_ptr<Tokenizer> load_sentencepiece(const fs::path& model_folder) {
   const fs::path path = model_folder / "tokenizer.model";
-  const std::string bytes = read_text_file(path);
+  const std::string bytes = read_checkpoint_text(path);
   auto processor = std::make_unique<SentencePieceProcessor>();
   if (const auto status = processor->LoadFromSerializedProto(bytes); !status.ok()) {
     throw Error(path.string(), "sentencepiece cannot load it: {}", status.ToString());

@@ -81,8 +81,8 @@ TokenizerConfig read_tokenizer_config(const fs::path& model_folder) {
   TokenizerConfig config;
   const auto read = [&](const char* name, const auto& reader) {
     const fs::path path = model_folder / name;
-    if (!fs::exists(path)) return;
-    const std::string text = read_text_file(path);
+    if (!file_exists(path)) return;
+    const std::string text = read_checkpoint_text(path);
     config.bytes += text;
     reader(JsonFile(path, text), config);
   };

@@ -54,7 +54,7 @@ class Reader {
  public:
   explicit Reader(const fs::path& model_folder)
       : path_(model_folder / "tokenizer.json"),
-        text_(read_text_file(path_)),
+        text_(read_checkpoint_text(path_)),
         file_(path_, text_),
         config_(read_tokenizer_config(model_folder)),
         normalizer_(read_normalizer(file_)),

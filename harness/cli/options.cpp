@@ -109,7 +109,8 @@ std::vector<TokenId> PromptFlags::read(const Engine& engine) const {
 }
 
 fs::path resolve_model(const std::string& name) {
-  if (fs::is_directory(name)) return name;
+  std::error_code ignored;
+  if (fs::is_directory(name, ignored)) return name;
   const fs::path data = data_dir();
   std::set<std::string> known;
   for (const char* folder : {"models", "configs"}) {

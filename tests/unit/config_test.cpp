@@ -250,8 +250,13 @@ TEST_F(Config, quantized_models_are_refused_by_name) {
   expect_refused(config, {"'quantization_config'", "gptq", "bf16"});
   config["quantization_config"] = {{"quant_method", "fp8"}};
   expect_refused(config, {"fp8"});
+  config["quantization_config"] = {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}};
+  expect_refused(config, {"bitsandbytes"});
   config["quantization_config"] = nullptr;
   EXPECT_NO_THROW(read(config));
+  config["compression_config"] = {{"format", "pack-quantized"}};
+  expect_refused(config, {"'compression_config'", "quantized"});
+  config.erase("compression_config");
   write_file(folder_.path() / "quantize_config.json", "{}");
   expect_error([&] { read(config); }, {"quantize_config.json", "quantized"});
 }
@@ -396,6 +401,28 @@ TEST_F(Config, broken_files_are_named) {
   expect_error([&] { read_model_config(folder_.path(), {}, "model"); }, {"config.json", "object"});
   write_file(folder_.path() / "generation_config.json", "{");
   expect_error([&] { read(tiny_config({})); }, {"generation_config.json", "not valid JSON"});
+}
+
+TEST_F(Config, pointers_of_git_lfs_are_recognised) {
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n";
+  write_file(folder_.path() / "generation_config.json", pointer);
+  expect_error([&] { read(tiny_config({})); }, {"generation_config.json", "git lfs pull"});
+  write_file(folder_.path() / "config.json", pointer);
+  expect_error([&] { read_model_config(folder_.path(), {}, "model"); },
+               {"/config.json", "git lfs pull"});
+}
+
+TEST_F(Config, links_that_lead_in_a_circle_are_named) {
+  std::filesystem::create_symlink("generation_config.json",
+                                  folder_.path() / "generation_config.json");
+  expect_error([&] { read(tiny_config({})); }, {"generation_config.json", "symbolic links"});
+  std::filesystem::remove(folder_.path() / "config.json");
+  std::filesystem::create_symlink("config.json", folder_.path() / "config.json");
+  expect_error([&] { read_model_config(folder_.path(), {}, "model"); },
+               {"/config.json", "symbolic links"});
+  std::filesystem::create_symlink("circle", folder_.path() / "circle");
+  expect_error([&] { read_model_config(folder_.path() / "circle", {}, "model"); },
+               {"circle", "not a folder"});
 }
 
 TEST_F(Config, end_tokens_of_both_files_count) {

@@ -131,6 +131,8 @@ TEST_F(Safetensors, bytes_that_no_tensor_covers_are_refused) {
 TEST_F(Safetensors, a_pointer_in_place_of_the_file_is_recognised) {
   write_file(file(), "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n");
   expect_refused({"model.safetensors", "Git LFS", "git lfs pull"});
+  std::filesystem::rename(file(), index());
+  expect_refused({"model.safetensors.index.json", "git lfs pull"});
 }
 
 TEST_F(Safetensors, quantized_tensors_are_recognised) {
@@ -141,6 +143,10 @@ TEST_F(Safetensors, quantized_tensors_are_recognised) {
   expect_refused({"up_proj.qweight", "I32", "GPTQ, AWQ", "BF16"});
   write_raw(file(), entry("model.layers.0.mlp.up_proj.weight", "F8_E4M3", 1), 1);
   expect_refused({"up_proj.weight", "F8_E4M3", "8-bit", "BF16"});
+  write_raw(file(), entry("model.layers.0.mlp.up_proj.weight", "U8", 1), 1);
+  expect_refused({"up_proj.weight", "U8", "bitsandbytes", "BF16"});
+  write_raw(file(), entry("model.layers.0.mlp.up_proj.weight", "I8", 1), 1);
+  expect_refused({"up_proj.weight", "I8", "bitsandbytes", "BF16"});
 }
 
 TEST_F(Safetensors, pickled_weights_are_named) {
@@ -152,7 +158,7 @@ TEST_F(Safetensors, unfinished_downloads_are_counted) {
   const auto partial = folder_.path() / ".cache" / "huggingface" / "download";
   std::filesystem::create_directories(partial);
   write_file(partial / "abc.incomplete", "");
-  write_file(folder_.path() / "model.safetensors.incomplete", "");
+  write_file(folder_.path() / "model.safetensors.part", "");
   expect_refused({"neither model.safetensors", "2 unfinished downloads"});
   const json map = {{"a", "one.safetensors"}};
   write_file(index(), json{{"weight_map", map}}.dump());
@@ -176,9 +182,25 @@ TEST_F(Safetensors, links_that_leave_the_folder_are_refused) {
   expect_refused({"are missing: one.safetensors"});
   std::filesystem::remove(folder_.path() / "one.safetensors");
 
+  const json unchecked = {{"a", "one.bin"}};  // check_links passes over other extensions
+  write_file(index(), json{{"weight_map", unchecked}}.dump());
+  std::filesystem::create_symlink(outside, folder_.path() / "one.bin");
+  expect_refused({"one.bin", "ends in .safetensors"});
+  write_file(index(), json{{"weight_map", map}}.dump());
+
   std::filesystem::copy_file(outside, folder_.path() / "real.safetensors");
   std::filesystem::create_symlink("real.safetensors", folder_.path() / "one.safetensors");
   EXPECT_EQ(Checkpoint(folder_.path()).tensors().size(), 1U);
+}
+
+TEST_F(Safetensors, links_that_lead_in_a_circle_are_named) {
+  std::filesystem::create_symlink("model.safetensors", file());
+  expect_refused({file().string(), "symbolic links"});
+  std::filesystem::remove(file());
+  write_file(index(), json{{"weight_map", {{"a", "one.safetensors"}}}}.dump());
+  std::filesystem::create_symlink("two.safetensors", folder_.path() / "one.safetensors");
+  std::filesystem::create_symlink("one.safetensors", folder_.path() / "two.safetensors");
+  expect_refused({"one.safetensors", "symbolic links"});
 }
 
 TEST_F(Safetensors, links_of_the_hugging_face_cache_are_followed) {
@@ -233,6 +255,11 @@ TEST_F(Safetensors, an_index_that_disagrees_with_its_shards_is_refused) {
   expect_map_refused({{"a", "one.safetensors"}, {"b", "one.safetensors"}},
                      {"'b'", "'one.safetensors'", "it is not"});
   expect_map_refused({{"a", "../one.safetensors"}}, {"'a'", "../one.safetensors"});
+  expect_map_refused({{"a", "/etc/one.safetensors"}}, {"'a'", "/etc/one.safetensors"});
+  expect_map_refused({{"a", ".."}}, {"'a'", "a file name"});
+  expect_map_refused({{"a", ""}}, {"'a'", "a file name"});
+  expect_map_refused({{"a", "one.bin"}}, {"'a'", "one.bin", "ends in .safetensors"});
+  expect_map_refused({{"a", std::string("one.bin\0.safetensors", 20)}}, {"'a'", "a file name"});
   expect_map_refused({{"a", 3}}, {"'a'", "a file name"});
   expect_map_refused(json::array(), {"weight_map"});
 

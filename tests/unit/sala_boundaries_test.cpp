@@ -88,10 +88,18 @@ TEST_F(SalaBoundaries, rows_of_an_always_sparse_prompt_equal_the_reference) {
             kTolerance);
 }
 
-TEST_F(SalaBoundaries, a_prompt_of_dense_len_is_sparse) {
-  const auto actual = make_engine(options())->logits(ids(8192), 0);
-  const std::vector<std::size_t> positions{6143, 6144, 7000, 8127, 8128, 8190, 8191};
-  EXPECT_LT(error(actual, reference().logits(ids(8192)), positions), kTolerance);
+TEST_F(SalaBoundaries, prompts_are_sparse_from_dense_len_on) {
+  const auto tokens = ids(8193);
+  const Rows dense = reference(9000).logits(tokens);
+  const Rows sparse = reference(0).logits(tokens);
+  for (const std::size_t n : {8191U, 8192U, 8193U}) {
+    SCOPED_TRACE(fmt::format("{} tokens", n));
+    const auto actual = make_engine(options())->logits({tokens.data(), n}, 0);
+    ASSERT_EQ(actual.size(), n * kVocab);
+    const std::vector<std::size_t> positions{6143, 6144, 7000, 8127, 8128, n - 2, n - 1};
+    EXPECT_LT(error(actual, n < 8192 ? dense : sparse, positions), kTolerance);
+    EXPECT_GT(error(actual, n < 8192 ? sparse : dense, positions), 100 * kTolerance);
+  }
 }
 
 TEST_F(SalaBoundaries, decoding_becomes_sparse_at_dense_len) {

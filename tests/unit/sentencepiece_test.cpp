@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <random>
 
@@ -43,6 +44,25 @@ TEST_F(SentencePieceFiles, words_encoded_apart_equal_one_call_of_the_library) {
     for (std::size_t n = 1 + random() % 12; n > 0; --n) text += parts[random() % std::size(parts)];
     ASSERT_EQ(tokenizer->encode(text).ids, library.EncodeAsIds(text)) << '"' << text << '"';
   }
+}
+
+TEST_F(SentencePieceFiles, a_text_cut_for_threads_has_the_tokens_of_one_call_of_the_library) {
+  sentencepiece::SentencePieceProcessor library;
+  ASSERT_TRUE(library.Load(kModel.string()).ok());
+  const auto tokenizer = load();
+  const std::string parts[] = {"the", " ", "of", "  ", "\u2581", " the", "é", "\n", "是", " a"};
+  std::mt19937_64 random(2);
+  std::string text;
+  while (text.size() < 600'000) text += parts[random() % std::size(parts)];
+  text += " the";
+  const Encoding encoding = tokenizer->encode(text);
+  ASSERT_EQ(encoding.ids, library.EncodeAsIds(text));
+  EXPECT_TRUE(std::is_sorted(encoding.begin.begin(), encoding.begin.end()));
+  ASSERT_EQ(encoding.ids.back(), tokenizer->encode("the").ids.back());
+  EXPECT_EQ(encoding.begin.back(), static_cast<std::int64_t>(text.size() - 4));
+
+  const std::string one_word(600'000, 'a');
+  EXPECT_EQ(tokenizer->encode(one_word).ids, library.EncodeAsIds(one_word));
 }
 
 TEST_F(SentencePieceFiles, bos_is_the_models_unless_the_config_says_otherwise) {

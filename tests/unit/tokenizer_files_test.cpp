@@ -73,6 +73,21 @@ TEST_F(TokenizerFiles, broken_json_is_located) {
   expect_error({"expected an object"});
 }
 
+TEST_F(TokenizerFiles, pointers_of_git_lfs_are_recognised) {
+  write("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n");
+  expect_error({"tokenizer.json", "git lfs pull"});
+  fs::rename(folder_ / "tokenizer.json", folder_ / "tokenizer.model");
+  expect_error({"tokenizer.model", "git lfs pull"});
+  fs::rename(folder_ / "tokenizer.model", folder_ / "tokenizer_config.json");
+  write(root_.dump());
+  expect_error({"tokenizer_config.json", "git lfs pull"});
+}
+
+TEST_F(TokenizerFiles, links_that_lead_in_a_circle_are_named) {
+  fs::create_symlink("tokenizer.json", folder_ / "tokenizer.json");
+  expect_error({"tokenizer.json", "symbolic links"});
+}
+
 TEST_F(TokenizerFiles, a_vocabulary_without_a_byte_names_the_byte) {
   root_["model"]["vocab"].erase("Ġ");
   root_["model"]["merges"] = json::array();
