@@ -233,6 +233,7 @@ Analysis analyse(const Results& results) {
   analyse_lengths(analysis);
   analyse_perplexity(analysis);
   analyse_speed(analysis);
+  analyse_crossovers(analysis);
   write_verdict(analysis);
   return analysis;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/compare/crossover.h"
 #include "harness/compare/estimate.h"
 #include "harness/store/reader.h"
 
@@ -74,6 +75,13 @@ struct Estimate {
   Interval interval;
 };
 
+/// One raw number and what it was measured on: values of two subjects are a pair when both agree.
+struct RawValue {
+  std::string task;  // empty for speed cells
+  std::int64_t rep = 0;
+  double value = 0;
+};
+
 /// Speed and memory of one subject at one length, over all of its tasks.
 struct SpeedRow {
   std::size_t subject = 0;
@@ -82,6 +90,9 @@ struct SpeedRow {
   std::optional<Estimate> prefill_tok_s;
   std::optional<Estimate> decode_ns;  // per token after the first
   std::optional<double> peak_bytes;
+  std::vector<RawValue> raw_ttft_ns;
+  std::vector<RawValue> raw_decode_ns;
+  std::vector<double> token_gaps_ns;       // every gap between two tokens, ascending
   std::vector<LedgerRecord> ledger;        // at the peak, of the cell where it was largest
   std::map<std::string, double> stage_ns;  // mean a request
   std::vector<RouteRecord> routes;         // added up over the cells
@@ -102,7 +113,11 @@ std::optional<Estimate> peak_estimate(const SpeedRow& row);
 /// Where the first subject of the pair overtakes the second on one metric.
 struct Crossover {
   std::string metric;
-  std::string outcome;  // a sentence
+  CrossoverLength length;
+  std::int64_t shortest = 0;  // of the lengths with values of both; 0: there are none
+  std::int64_t longest = 0;
+  std::size_t fewest_pairs = 0;  // at any of them
+  std::string outcome;           // a sentence without its full stop
 };
 
 /// A prompt that one subject of the pair answered and the other did not.
@@ -163,6 +178,10 @@ void analyse_accuracy(Analysis& analysis);
 void analyse_lengths(Analysis& analysis);
 void analyse_perplexity(Analysis& analysis);
 void analyse_speed(Analysis& analysis);
+void analyse_crossovers(Analysis& analysis);
 void write_verdict(Analysis& analysis);
+
+/// Every crossover in one sentence for the verdict; empty when there are none.
+std::string crossover_sentence(const Analysis& analysis);
 
 }  // namespace sala

@@ -249,6 +249,8 @@ void write_verdict(Analysis& analysis) {
   if (analysis.pair) {
     std::string cost = cost_sentence(analysis);
     if (!cost.empty()) out.push_back(std::move(cost));
+    std::string crossovers = crossover_sentence(analysis);
+    if (!crossovers.empty()) out.push_back(std::move(crossovers));
   }
   out.push_back(coverage_sentence(analysis));
 }

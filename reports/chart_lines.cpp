@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -28,34 +27,6 @@ json lengths_axis(const Analysis& analysis) {
           {"labelExpr", kLengthLabel},
           {"labelOverlap", true},
           {"grid", false}};
-}
-
-/// Colour, dash and marker of the subjects: any one of the three is enough to tell them apart.
-struct SubjectStyle {
-  json colour, dash, shape;
-};
-
-SubjectStyle subject_style(const Analysis& analysis) {
-  static const std::array<json, 4> dashes{json::array({1, 0}), json::array({6, 3}),
-                                          json::array({2, 2}), json::array({8, 3, 2, 3})};
-  constexpr std::array<const char*, 4> shapes{"circle", "square", "triangle-up", "diamond"};
-  json names = json::array();
-  json colours = json::array();
-  json dash_range = json::array();
-  json shape_range = json::array();
-  for (std::size_t i = 0; i < analysis.subjects.size(); ++i) {
-    names.push_back(analysis.subjects[i].label);
-    colours.push_back(kColours[i % kColours.size()]);
-    dash_range.push_back(dashes[i % dashes.size()]);
-    shape_range.push_back(shapes[i % shapes.size()]);
-  }
-  const auto channel = [&](const json& range) {
-    json out = field("subject", "nominal", nullptr);
-    out["scale"] = {{"domain", names}, {"range", range}};
-    out["legend"] = nullptr;  // the page has one for all charts, in text
-    return out;
-  };
-  return {channel(colours), channel(dash_range), channel(shape_range)};
 }
 
 /// A logarithmic axis just around [low, high], with the roundest ticks of which there are three.
@@ -189,7 +160,8 @@ std::string length_score_chart(const Analysis& analysis) {
 }
 
 std::string length_chart(const Analysis& analysis, const std::string& axis_title, double scale,
-                         const std::function<std::optional<Estimate>(const SpeedRow&)>& value) {
+                         const std::function<std::optional<Estimate>(const SpeedRow&)>& value,
+                         const Crossover* crossover) {
   json values = json::array();
   double low = 0;
   double high = 0;
@@ -215,7 +187,30 @@ std::string length_chart(const Analysis& analysis, const std::string& axis_title
   }
   json y = field("value", "quantitative", axis_title);
   log_axis(low / scale, high / scale, y);
-  return island(line_spec(analysis, std::move(values), std::move(ends), y));
+  json spec = line_spec(analysis, std::move(values), std::move(ends), y);
+  if (crossover != nullptr) add_crossover_band(*crossover, spec);
+  return island(spec);
+}
+
+std::string position_chart(const Analysis& analysis,
+                           const std::vector<std::vector<ChunkRate>>& rates) {
+  json values = json::array();
+  for (std::size_t s = 0; s < rates.size(); ++s) {
+    for (const ChunkRate& rate : rates[s]) {
+      values.push_back({{"subject", analysis.subjects[s].label},
+                        {"length", rate.position},
+                        {"value", rate.tokens_per_s},
+                        {"text", number_text(rate.tokens_per_s)}});
+    }
+  }
+  json y = field("value", "quantitative", "tokens a second");
+  y["scale"] = {{"zero", true}};
+  json spec = line_spec(analysis, std::move(values), json::array(), y, "tokens in context");
+  json& x = spec["encoding"]["x"];
+  x["scale"] = {{"type", "linear"}, {"padding", 14}};
+  x["axis"].erase("values");
+  x["axis"]["tickCount"] = 8;
+  return island(spec);
 }
 
 std::string perplexity_chart(const Analysis& analysis, std::int64_t length) {

@@ -38,6 +38,54 @@ const json& ink() {
   return colour;
 }
 
+SubjectStyle subject_style(const Analysis& analysis) {
+  static const std::array<json, 4> dashes{json::array({1, 0}), json::array({6, 3}),
+                                          json::array({2, 2}), json::array({8, 3, 2, 3})};
+  constexpr std::array<const char*, 4> shapes{"circle", "square", "triangle-up", "diamond"};
+  json names = json::array();
+  json colours = json::array();
+  json dash_range = json::array();
+  json shape_range = json::array();
+  for (std::size_t i = 0; i < analysis.subjects.size(); ++i) {
+    names.push_back(analysis.subjects[i].label);
+    colours.push_back(kColours[i % kColours.size()]);
+    dash_range.push_back(dashes[i % dashes.size()]);
+    shape_range.push_back(shapes[i % shapes.size()]);
+  }
+  const auto channel = [&](const json& range) {
+    json out = field("subject", "nominal", nullptr);
+    out["scale"] = {{"domain", names}, {"range", range}};
+    out["legend"] = nullptr;  // the page has one for all charts, in text
+    return out;
+  };
+  return {channel(colours), channel(dash_range), channel(shape_range)};
+}
+
+void add_crossover_band(const Crossover& crossover, json& spec) {
+  if (crossover.length.kind != CrossoverKind::at) return;
+  const auto within = [&](double tokens) {
+    return std::clamp(tokens, static_cast<double>(crossover.shortest),
+                      static_cast<double>(crossover.longest));
+  };
+  const json data = {{"values",
+                      {{{"from", within(crossover.length.interval.low)},
+                        {"at", crossover.length.tokens},
+                        {"to", within(crossover.length.interval.high)}}}}};
+  const json grey = {{"value", "#555555"}};
+  const auto x_at = [&](const char* name) {
+    json x = spec["encoding"]["x"];
+    x["field"] = name;
+    return x;
+  };
+  spec["layer"].push_back(
+      {{"data", data},
+       {"mark", {{"type", "rect"}, {"opacity", 0.15}}},
+       {"encoding", {{"x", x_at("from")}, {"x2", {{"field", "to"}}}, {"color", grey}}}});
+  spec["layer"].push_back({{"data", data},
+                           {"mark", {{"type", "rule"}, {"strokeDash", {4, 4}}}},
+                           {"encoding", {{"x", x_at("at")}, {"color", grey}}}});
+}
+
 bool out_of_memory(const Analysis& analysis, std::size_t subject, std::int64_t length) {
   return std::any_of(analysis.failures.begin(), analysis.failures.end(), [&](std::size_t i) {
     const CellRecord& cell = analysis.results->cells[i];

@@ -23,6 +23,17 @@ nlohmann::json base_spec();
 /// Colour channel of text: white where the row's field `dark` is true.
 const nlohmann::json& ink();
 
+/// Colour, dash and marker of the subjects: any one of the three is enough to tell them apart.
+struct SubjectStyle {
+  nlohmann::json colour, dash, shape;
+};
+
+SubjectStyle subject_style(const Analysis& analysis);
+
+/// Rules the crossing into a chart over length and shades its interval, both within the lengths
+/// that were measured; nothing where there is no crossing.
+void add_crossover_band(const Crossover& crossover, nlohmann::json& spec);
+
 /// Whether the subject ran out of memory at the length.
 bool out_of_memory(const Analysis& analysis, std::size_t subject, std::int64_t length);
 

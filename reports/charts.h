@@ -6,7 +6,9 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "harness/compare/roofline.h"
 #include "reports/analysis.h"
 
 namespace sala {
@@ -24,9 +26,18 @@ std::string accuracy_chart(const Analysis& analysis, const std::string& task);
 std::string length_score_chart(const Analysis& analysis);
 
 /// One quantity against length on log axes, one line a subject, with intervals where there are any.
-/// scale: divides the value, e.g. 1e6 for nanoseconds shown in milliseconds.
+/// scale: divides the value, e.g. 1e6 for nanoseconds shown in milliseconds. crossover: ruled in
+/// with its interval; may be null.
 std::string length_chart(const Analysis& analysis, const std::string& axis_title, double scale,
-                         const std::function<std::optional<Estimate>(const SpeedRow&)>& value);
+                         const std::function<std::optional<Estimate>(const SpeedRow&)>& value,
+                         const Crossover* crossover = nullptr);
+
+/// Prefill rate against position in one prompt, one line a subject; rates by subject, some empty.
+std::string position_chart(const Analysis& analysis,
+                           const std::vector<std::vector<ChunkRate>>& rates);
+
+/// Shares of the gaps between tokens that are no longer than a time, one line a subject.
+std::string latency_chart(const Analysis& analysis, std::int64_t length);
 
 /// Negative log-likelihood against position in prompts of a length, one line a subject.
 std::string perplexity_chart(const Analysis& analysis, std::int64_t length);

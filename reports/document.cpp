@@ -269,8 +269,9 @@ Document make_document(const Analysis& analysis) {
   document.verdict = analysis.verdict_sentences;
   for (Section (*make)(const Analysis&) :
        {needle_section, lengths_section, accuracy_section, perplexity_section, speed_section,
-        stages_section, roofline_section, kernels_section, memory_section, sensors_section,
-        failures_section, routes_section, environment_section, reproduce_section}) {
+        latency_section, stages_section, roofline_section, kernels_section, memory_section,
+        sensors_section, failures_section, routes_section, environment_section,
+        reproduce_section}) {
     Section section = make(analysis);
     if (section.paragraphs.empty() && section.tables.empty()) continue;
     document.sections.push_back(std::move(section));

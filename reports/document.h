@@ -56,6 +56,7 @@ Section lengths_section(const Analysis& analysis);
 Section accuracy_section(const Analysis& analysis);
 Section perplexity_section(const Analysis& analysis);
 Section speed_section(const Analysis& analysis);
+Section latency_section(const Analysis& analysis);
 Section stages_section(const Analysis& analysis);
 Section roofline_section(const Analysis& analysis);
 Section kernels_section(const Analysis& analysis);
@@ -65,6 +66,9 @@ Section failures_section(const Analysis& analysis);
 Section routes_section(const Analysis& analysis);
 Section environment_section(const Analysis& analysis);
 Section reproduce_section(const Analysis& analysis);
+
+/// Table of the speed section: a crossover a row.
+Table crossover_table(const Analysis& analysis);
 
 /// Tables of the accuracy section: scores by the benchmark's own groups, and the scorers' other
 /// figures, means over the answers that have them. None when no answer has any.

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "harness/compare/roofline.h"
+#include "reports/charts.h"
 #include "reports/document.h"
 #include "reports/format.h"
 
@@ -101,21 +102,31 @@ Table ceilings_table(const Analysis& analysis) {
   return table;
 }
 
-/// Prefill rate along one prompt, at most kMostPositions chunks evenly spread.
-Table positions_table(const Analysis& analysis) {
-  Table table;
-  table.caption = "Prefill rate along one prompt: tokens a second of the chunk that ends there";
-  table.columns = {
-      {"subject", false}, {"length", true}, {"tokens in context", true}, {"tokens/s", true}};
-  table.folded = true;
+/// By subject, for its longest prompt: at most kMostPositions chunks evenly spread.
+std::vector<std::vector<ChunkRate>> position_rates(const Analysis& analysis) {
+  std::vector<std::vector<ChunkRate>> by_subject(analysis.subjects.size());
   for (std::size_t s = 0; s < analysis.subjects.size(); ++s) {
     const CellRecord* cell = longest_cell(analysis, s);
     if (cell == nullptr) continue;
     const std::vector<ChunkRate> rates = chunk_rates(*cell);
     const std::size_t n = std::min(rates.size(), kMostPositions);
     for (std::size_t i = 0; i < n; ++i) {
-      const ChunkRate& rate = rates[(i + 1) * rates.size() / n - 1];
-      table.rows.push_back({analysis.subjects[s].label, length_text(cell->context_len),
+      by_subject[s].push_back(rates[(i + 1) * rates.size() / n - 1]);
+    }
+  }
+  return by_subject;
+}
+
+Table positions_table(const Analysis& analysis, const std::vector<std::vector<ChunkRate>>& rates) {
+  Table table;
+  table.caption = "Prefill rate along one prompt: tokens a second of the chunk that ends there";
+  table.columns = {
+      {"subject", false}, {"length", true}, {"tokens in context", true}, {"tokens/s", true}};
+  table.folded = true;
+  for (std::size_t s = 0; s < rates.size(); ++s) {
+    for (const ChunkRate& rate : rates[s]) {
+      table.rows.push_back({analysis.subjects[s].label,
+                            length_text(longest_cell(analysis, s)->context_len),
                             length_text(rate.position), number_text(rate.tokens_per_s)});
     }
   }
@@ -140,8 +151,15 @@ Section roofline_section(const Analysis& analysis) {
       "take at the speed of a large square one, or what its launches take, whichever is most: its "
       "bound. Bytes are those that it must move, each once, given what was selected. Above 100 % "
       "of a memory bound the data came from the caches.");
-  for (Table& table :
-       std::vector{ceilings_table(analysis), kinds_table(analysis), positions_table(analysis)}) {
+  const std::vector<std::vector<ChunkRate>> rates = position_rates(analysis);
+  if (std::any_of(rates.begin(), rates.end(), [](const auto& r) { return r.size() > 1; })) {
+    section.figures.push_back(
+        {"Prefill rate along one prompt",
+         "Tokens a second of the chunk that ends at a position, mean over requests.",
+         position_chart(analysis, rates), 1, true});
+  }
+  for (Table& table : std::vector{ceilings_table(analysis), kinds_table(analysis),
+                                  positions_table(analysis, rates)}) {
     if (!table.rows.empty()) section.tables.push_back(std::move(table));
   }
   return section;

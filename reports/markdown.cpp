@@ -1,12 +1,19 @@
-// Markdown report for GitHub: the verdict and every table; long tables fold.
+// Markdown report for GitHub: the verdict and every table that there is room for; long ones fold.
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <ostream>
+#include <set>
+#include <sstream>
 #include <string_view>
+#include <vector>
 
 #include "reports/document.h"
 
 namespace sala {
 namespace {
+
+// GitHub refuses comments and summaries of more than 65,536 characters.
+constexpr std::size_t kMostBytes = 65000;
 
 /// Text that Markdown shows as it is: markup and pipes are escaped.
 std::string markdown_escape(std::string_view text) {
@@ -58,11 +65,9 @@ void write_table(const Table& table, std::ostream& out) {
   out << (table.folded ? "\n</details>\n\n" : "\n");
 }
 
-}  // namespace
+using Tables = std::set<const Table*>;
 
-void write_markdown(const Results& results, std::ostream& out) {
-  const Analysis analysis = analyse(results);
-  const Document document = make_document(analysis);
+void write_document(const Document& document, const Tables& left_out, std::ostream& out) {
   out << "# " << markdown_escape(document.title) << "\n\n"
       << markdown_escape(document.subtitle) << "\n\n";
   if (!document.badge.empty()) out << "**Verdict: " << document.badge << "**\n\n";
@@ -80,8 +85,44 @@ void write_markdown(const Results& results, std::ostream& out) {
       for (const std::string& command : section.commands) out << command << "\n";
       out << "```\n\n";
     }
-    for (const Table& table : section.tables) write_table(table, out);
+    for (const Table& table : section.tables) {
+      if (left_out.contains(&table)) {
+        out << "Left out for its length, see the HTML report: " << markdown_escape(table.caption)
+            << ".\n\n";
+      } else {
+        write_table(table, out);
+      }
+    }
   }
+}
+
+/// Tables in the order in which they give way: folded ones first, the longest first.
+std::vector<const Table*> in_order_of_yielding(const Document& document) {
+  std::vector<const Table*> tables;
+  for (const Section& section : document.sections) {
+    for (const Table& table : section.tables) tables.push_back(&table);
+  }
+  std::stable_sort(tables.begin(), tables.end(), [](const Table* a, const Table* b) {
+    return std::pair(!a->folded, b->rows.size()) < std::pair(!b->folded, a->rows.size());
+  });
+  return tables;
+}
+
+}  // namespace
+
+void write_markdown(const Results& results, std::ostream& out) {
+  const Analysis analysis = analyse(results);
+  const Document document = make_document(analysis);
+  Tables left_out;
+  std::ostringstream text;
+  write_document(document, left_out, text);
+  for (const Table* table : in_order_of_yielding(document)) {
+    if (text.view().size() <= kMostBytes) break;
+    left_out.insert(table);
+    text.str("");
+    write_document(document, left_out, text);
+  }
+  out << text.view();
 }
 
 }  // namespace sala

@@ -47,16 +47,6 @@ struct PythonSeed {
   }
 };
 
-/// Python's random._randbelow: uniform in [0, n), n > 0.
-std::uint32_t rand_below(std::mt19937& generator, std::uint32_t n) {
-  const int bits = static_cast<int>(std::bit_width(n));
-  std::uint32_t r;
-  do {
-    r = static_cast<std::uint32_t>(generator()) >> (32 - bits);
-  } while (r >= n);
-  return r;
-}
-
 std::vector<double> non_zero(std::span<const double> differences) {
   std::vector<double> kept;
   std::copy_if(differences.begin(), differences.end(), std::back_inserter(kept),
@@ -74,6 +64,15 @@ double extreme(const std::vector<double>& differences) {
 std::mt19937 python_generator(std::uint32_t seed) {
   PythonSeed sequence{seed};
   return std::mt19937(sequence);
+}
+
+std::uint32_t rand_below(std::mt19937& generator, std::uint32_t n) {
+  const int bits = static_cast<int>(std::bit_width(n));
+  std::uint32_t r;
+  do {
+    r = static_cast<std::uint32_t>(generator()) >> (32 - bits);
+  } while (r >= n);
+  return r;
 }
 
 ClusterSums::ClusterSums(std::span<const double> values, std::span<const std::string> clusters) {

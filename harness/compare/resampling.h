@@ -41,6 +41,9 @@ class ClusterSums {
 /// std::mt19937 in the state that Python's random.seed(seed) gives.
 std::mt19937 python_generator(std::uint32_t seed);
 
+/// Python's random._randbelow: uniform in [0, n), n > 0.
+std::uint32_t rand_below(std::mt19937& generator, std::uint32_t n);
+
 /// Means of a bootstrap over clusters, ascending.
 std::vector<double> bootstrap_means(std::span<const double> values,
                                     std::span<const std::string> clusters, int replicates,

@@ -62,20 +62,27 @@ std::optional<double> stage_gap_ns(const CellRecord& cell, const std::string& ph
 
 std::vector<ChunkRate> chunk_rates(const CellRecord& cell) {
   struct Sum {
+    std::int64_t tokens = 0;
     double ns = 0;
-    double n = 0;
   };
-  std::map<std::int64_t, Sum> sums;
+  // Prompts differ in length, and with it where their chunks end.
+  std::map<std::int64_t, std::map<std::int64_t, double>> by_rep;
   for (const ValueRecord& value : cell.values) {
-    if (value.metric != "prefill_chunk_ns") continue;
-    sums[value.pos].ns += value.value;
-    sums[value.pos].n += 1;
+    if (value.metric == "prefill_chunk_ns") by_rep[value.rep][value.pos] = value.value;
+  }
+  std::map<std::int64_t, Sum> sums;
+  for (const auto& [rep, chunks] : by_rep) {
+    std::int64_t begin = 0;
+    for (const auto& [end, ns] : chunks) {
+      sums[end].tokens += end - begin;
+      sums[end].ns += ns;
+      begin = end;
+    }
   }
   std::vector<ChunkRate> rates;
-  std::int64_t begin = 0;
+  rates.reserve(sums.size());
   for (const auto& [end, sum] : sums) {
-    rates.push_back({end, static_cast<double>(end - begin) * 1e9 * sum.n / sum.ns});
-    begin = end;
+    rates.push_back({end, 1e9 * static_cast<double>(sum.tokens) / sum.ns});
   }
   return rates;
 }
