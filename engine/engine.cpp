@@ -60,6 +60,7 @@ class BuiltInEngine final : public Engine {
   explicit BuiltInEngine(const EngineOptions& options)
       : options_(options), loaded_(load_model(options)), trace_(loaded_.backend->stage_clock()) {
     if (options.time_stages) span_ns_ = trace_.span_ns();
+    trace_.set_keeps_timeline(options.keep_timeline);
     if (loaded_.model) warm_up();
   }
 
@@ -88,6 +89,8 @@ class BuiltInEngine final : public Engine {
   ExecutionContext start_request(std::int64_t prefill_end);
   TensorView prefill(std::span<const TokenId> prompt, ExecutionContext& context,
                      const VisitChunk& visit);
+  /// Prefill and decoding with their times; output.timing.start is given.
+  void answer(const Request& request, ExecutionContext& context, Output& output);
   void decode(const Request& request, TensorView hidden, Clock::time_point start,
               ExecutionContext& context, Output& output);
   /// Samples the token that follows a hidden row.
@@ -148,6 +151,7 @@ void BuiltInEngine::warm_up() {
   } catch (const OutOfMemory&) {
     return;
   }
+  trace_.set_on(false);  // a profiler sees the ranges of requests only
   ExecutionContext context = start_request(info().chunk);
   loaded_.backend->set_tuning(true);
   const TensorView hidden =
@@ -209,6 +213,7 @@ TensorView BuiltInEngine::prefill(std::span<const TokenId> prompt, ExecutionCont
   Clock::time_point previous = Clock::now();
   for (std::size_t first = 0; first < prompt.size(); first += chunk) {
     const auto ids = prompt.subspan(first, std::min(chunk, prompt.size() - first));
+    const RangeScope range(trace_, "prefill", RangeKind::phase, static_cast<std::int64_t>(first));
     hidden = loaded_.model->forward(ids, sequence_->state, sequence_->work, context);
     visit(hidden, static_cast<std::int64_t>(first));
     if (!trace_.is_on()) continue;
@@ -310,6 +315,22 @@ Output BuiltInEngine::run(const Request& request) {
 
   Output output;
   output.timing.start = start;
+  answer(request, context, output);
+  output.stages = trace_.stages();
+  output.timeline = trace_.timeline();
+  for (const StageTime& stage : output.stages) {
+    output.timing.stage_overhead_ns += span_ns_ * static_cast<double>(stage.calls);
+  }
+  output.memory = loaded_.backend->ledger().uses();
+  output.peak_bytes = loaded_.backend->ledger().peak_bytes();
+  output.route = route_.entries();
+  return output;
+}
+
+void BuiltInEngine::answer(const Request& request, ExecutionContext& context, Output& output) {
+  const Clock::time_point start = output.timing.start;
+  const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
+  const RangeScope range(trace_, "request", RangeKind::phase, n_prompt);
   const TensorView hidden =
       prefill(request.prompt, context, [&](TensorView rows, std::int64_t first_position) {
         if (!request.prompt_logprobs) return;
@@ -329,14 +350,6 @@ Output BuiltInEngine::run(const Request& request) {
   if (request.max_new_tokens > 0) {
     decode(request, hidden.row_range(hidden.rows - 1, 1), start, context, output);
   }
-  output.stages = trace_.stages();
-  for (const StageTime& stage : output.stages) {
-    output.timing.stage_overhead_ns += span_ns_ * static_cast<double>(stage.calls);
-  }
-  output.memory = loaded_.backend->ledger().uses();
-  output.peak_bytes = loaded_.backend->ledger().peak_bytes();
-  output.route = route_.entries();
-  return output;
 }
 
 /// Greedy or forced decoding from the hidden row of the last prompt token.
@@ -367,6 +380,7 @@ void BuiltInEngine::decode(const Request& request, TensorView hidden, Clock::tim
     output.tokens.push_back(next);
     if (i + 1 == request.max_new_tokens) return;
     trace_.set_phase("decode");
+    const RangeScope range(trace_, "decode", RangeKind::phase, n_prompt + i);
     step(context);
   }
 }

@@ -28,6 +28,7 @@ struct EngineOptions {
   std::int64_t memory_limit_bytes = 0;  // 0 = what the device has
   int threads = 0;                      // 0 = all cores
   bool time_stages = true;              // false: only whole requests and tokens
+  bool keep_timeline = false;           // with every stage's begin and end in Output::timeline
   bool load = true;  // false: weights follow with the first request; a plan needs none
 };
 

@@ -44,6 +44,7 @@ struct Output {
   std::vector<float> prompt_logprobs;  // n_prompt - 1 values when asked for
   Timing timing;
   std::vector<StageTime> stages;
+  Timeline timeline;  // where the engine keeps it
   std::vector<MemoryUse> memory;
   std::int64_t peak_bytes = 0;
   std::vector<RouteEntry> route;

@@ -173,6 +173,7 @@ void Model::run_blocks(TensorView x, ModelState& state, const Activations& work,
                        ExecutionContext& context) const {
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     context.layer = static_cast<int>(i);
+    const RangeScope range(context.trace, "layer", RangeKind::layer, context.layer);
     blocks_[i].forward(x, state.layer(i), work, context);
   }
 }

@@ -11,6 +11,7 @@ Action setup_gate(CLI::App& app);
 Action setup_generate(CLI::App& app);
 Action setup_inspect(CLI::App& app);
 Action setup_logits(CLI::App& app);
+Action setup_profile(CLI::App& app);
 Action setup_report(CLI::App& app);
 Action setup_run(CLI::App& app);
 Action setup_tasks(CLI::App& app);
@@ -29,6 +30,8 @@ std::span<const Command> commands() {
        setup_inspect},
       {"logits", "Logits for given token ids, for checking against other implementations",
        setup_logits},
+      {"profile", "One prefill and some decode steps stage by stage, as a table and for Perfetto",
+       setup_profile},
       {"report", "HTML, Markdown, CSV or JSONL from a results database", setup_report},
       {"run", "Run a suite over lengths with a model and a baseline, store every sample",
        setup_run},

@@ -476,6 +476,28 @@ TEST_F(CudaBackendTest, stages_are_timed_on_the_device) {
   EXPECT_GT(trace.stages()[0].ns, 0);
 }
 
+TEST_F(CudaBackendTest, stages_on_the_device_follow_each_other) {
+  Trace trace(backend_->stage_clock());
+  trace.set_keeps_timeline(true);
+  const DeviceMatrix x(1, 1 << 20, std::vector<float>(1 << 20, 1.0F));
+  for (int i = 0; i < 4; ++i) {
+    {
+      const RangeScope range(trace, "layer", RangeKind::layer, i);
+      const Span span(trace, "scale");
+      backend_->scale(x.view(), 1.0F);
+    }
+    if (i % 2 == 1) trace.settle();
+  }
+  ASSERT_EQ(trace.timeline().stages.size(), 4U);
+  std::int64_t end = trace.timeline().stages[0].time.start_ns;
+  for (const Timeline::Stage& stage : trace.timeline().stages) {
+    EXPECT_GE(stage.time.start_ns, end);
+    EXPECT_GT(stage.time.ns, 0);
+    EXPECT_LT(stage.time.start_ns - end, 1'000'000'000) << "the axis jumps";
+    end = stage.time.start_ns + stage.time.ns;
+  }
+}
+
 TEST_F(CudaBackendTest, ledger_follows_allocations) {
   MemoryLedger& ledger = backend_->ledger();
   const std::int64_t before = ledger.live_bytes();
