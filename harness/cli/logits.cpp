@@ -2,13 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
 #include <filesystem>
-#include <fstream>
 #include <memory>
-#include <system_error>
+#include <string_view>
 
 #include "engine/base/error.h"
 #include "harness/cli/command.h"
 #include "harness/cli/options.h"
+#include "harness/cli/output_file.h"
 
 namespace sala {
 namespace {
@@ -33,21 +33,11 @@ void write_npy(const std::filesystem::path& path, const std::vector<float>& valu
   const char length[] = {static_cast<char>(header.size() & 0xff),
                          static_cast<char>(header.size() >> 8)};
 
-  std::filesystem::path partial = path;
-  partial += ".partial";
-  std::ofstream file(partial, std::ios::binary);
-  file.write("\x93NUMPY\x01\x00", 8).write(length, 2);
-  file.write(header.data(), static_cast<std::streamsize>(header.size()));
-  file.write(reinterpret_cast<const char*>(values.data()),
-             static_cast<std::streamsize>(values.size() * sizeof(float)));
-  file.close();
-  std::error_code error;
-  if (file) std::filesystem::rename(partial, path, error);
-  if (!file || error) {
-    std::error_code ignored;
-    std::filesystem::remove(partial, ignored);
-    throw Error(path.string(), "cannot be written; check that its folder exists and has space");
-  }
+  write_whole(path,
+              {std::string_view("\x93NUMPY\x01\x00", 8),
+               {length, 2},
+               header,
+               {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)}});
 }
 
 int logits(const LogitsFlags& flags) {

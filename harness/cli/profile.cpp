@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -13,6 +12,7 @@
 #include "engine/base/error.h"
 #include "harness/cli/command.h"
 #include "harness/cli/options.h"
+#include "harness/cli/output_file.h"
 #include "harness/plan/sizes.h"
 #include "harness/profile/chrome_trace.h"
 #include "harness/profile/nsight_command.h"
@@ -74,22 +74,6 @@ void check_writable(const fs::path& path) {
   if (access(folder.c_str(), W_OK) != 0) {
     throw Error("--trace", "no file can be made in '{}'; check that the folder exists",
                 folder.string());
-  }
-}
-
-/// Writes beside the file and renames, so that it is there whole or not at all.
-void write_whole(const fs::path& path, const std::string& text) {
-  const fs::path beside = fmt::format("{}.{}.tmp", path.string(), getpid());
-  std::ofstream file(beside, std::ios::binary);
-  file << text;
-  file.close();
-  std::error_code error;
-  if (file) fs::rename(beside, path, error);
-  if (!file || error) {
-    std::error_code ignored;
-    fs::remove(beside, ignored);
-    throw Error(path.string(), "cannot be written; check that its disk has {} bytes left",
-                text.size());
   }
 }
 
@@ -173,7 +157,7 @@ int profile(const ProfileFlags& flags) {
   if (!flags.trace.empty()) {
     const std::string title =
         fmt::format("{}, {} tokens, {} steps", info.name, format_size(length), flags.steps);
-    write_whole(flags.trace, chrome_trace(output, title, info.device));
+    write_whole(flags.trace, {chrome_trace(output, title, info.device)});
   }
   if (!flags.json) {
     print(table, output);

@@ -3,17 +3,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
 
-#include <unistd.h>
-
 #include "engine/base/error.h"
 #include "harness/cli/command.h"
+#include "harness/cli/output_file.h"
 #include "harness/store/reader.h"
 #include "reports/registry.h"
 
@@ -54,32 +52,16 @@ const Report& choose_report(const ReportOptions& options) {
               options.output, format_names());
 }
 
-/// Writes beside the file and renames, so that it is there whole or not at all.
-void write_file(const fs::path& path, const std::string& text) {
-  if (fs::is_directory(path)) throw Error(path.string(), "is a folder; name a file with -o");
-  const fs::path beside = path.string() + "." + std::to_string(getpid()) + ".tmp";
-  std::ofstream file(beside, std::ios::binary);
-  file << text;
-  file.close();
-  std::error_code error;
-  if (file) fs::rename(beside, path, error);
-  if (!file || error) {
-    std::error_code ignored;
-    fs::remove(beside, ignored);
-    throw Error(path.string(),
-                "the report cannot be written; check that the folder exists, may be written to and "
-                "has {} bytes left",
-                text.size());
-  }
-}
-
 int write_report(const ReportOptions& options) {
   const Report& report = choose_report(options);
   const Results results = ResultReader(options.database).results(options.runs);
   std::ostringstream text;
   report.write(results, text);
   if (options.output != "-") {
-    write_file(options.output, text.str());
+    if (fs::is_directory(options.output)) {
+      throw Error(options.output, "is a folder; name a file with -o");
+    }
+    write_whole(options.output, {text.view()});
     return 0;
   }
   std::cout << text.str() << std::flush;

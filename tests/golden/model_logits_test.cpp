@@ -7,7 +7,7 @@
 namespace sala::testing {
 namespace {
 
-// Both sides in fp32; plain angles at position 1000 are rounded to 6e-5 by the library.
+// Both sides in fp32; angles at position 1000 are rounded to 6e-5 on either.
 constexpr double kTolerance = 1e-4;
 
 class ModelLogits : public ::testing::TestWithParam<std::string> {
@@ -18,7 +18,8 @@ class ModelLogits : public ::testing::TestWithParam<std::string> {
     options.device = "cpu";
     options.chunk = 256;
     options.threads = 1;
-    options.settings["rope_angle"] = "exact64";  // as scripts/goldens/models.py has them
+    // That golden has LongRoPE's angles in double; the others have the library's own.
+    if (golden.folder().filename() == "minicpm4-bf16") options.settings["rope_angle"] = "exact64";
     return make_engine(options);
   }
 };
