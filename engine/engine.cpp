@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <tuple>
+#include <utility>
 
 #include "engine/base/bf16.h"
 #include "engine/base/error.h"
@@ -85,6 +87,7 @@ class BuiltInEngine final : public Engine {
   void load();
   void warm_up();
   void check_tokens(const char* where, std::span<const TokenId> tokens) const;
+  void check(const Request& request) const;
   void prepare(std::int64_t n_tokens, std::int64_t n_logit_rows, std::int64_t result_bytes);
   ExecutionContext start_request(std::int64_t prefill_end);
   TensorView prefill(std::span<const TokenId> prompt, ExecutionContext& context,
@@ -170,6 +173,37 @@ void BuiltInEngine::check_tokens(const char* where, std::span<const TokenId> tok
     if (tokens[i] < 0 || tokens[i] >= loaded_.config.vocab) {
       throw Error(where, "token {} at position {} is outside the vocabulary of {}", tokens[i], i,
                   loaded_.config.vocab);
+    }
+  }
+}
+
+void BuiltInEngine::check(const Request& request) const {
+  check_tokens("prompt", request.prompt);
+  if (request.max_new_tokens < 0) {
+    throw Error("max_new_tokens", "is {}; expected 0 or more", request.max_new_tokens);
+  }
+  if (!request.forced.empty()) {
+    check_tokens("forced", request.forced);
+    if (static_cast<std::int64_t>(request.forced.size()) != request.max_new_tokens) {
+      throw Error("forced", "has {} tokens, max_new_tokens is {}; expected as many or none",
+                  request.forced.size(), request.max_new_tokens);
+    }
+  }
+  const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
+  std::int64_t least = 0;
+  for (const std::int64_t position : request.selection.positions) {
+    const std::int64_t end = n_prompt + request.max_new_tokens;
+    if (position < least || position >= end) {
+      throw Error("selection.positions",
+                  "holds {}; expected ascending positions of the {} tokens of prompt and answer",
+                  position, end);
+    }
+    least = position + 1;
+  }
+  for (const auto& [begin, end] : request.selection.needles) {
+    if (begin < 0 || begin >= end || end > n_prompt) {
+      throw Error("selection.needles", "holds [{}, {}); expected tokens of the prompt's {}", begin,
+                  end, n_prompt);
     }
   }
 }
@@ -266,6 +300,10 @@ void BuiltInEngine::sample(TensorView hidden, ExecutionContext& context) {
 void BuiltInEngine::step(ExecutionContext& context) {
   Sequence& sequence = *sequence_;
   const Model& model = *loaded_.model;
+  if (context.selection != nullptr) {  // a recorded step takes no notice of it
+    sample(model.step(sequence.state, sequence.work, context), context);
+    return;
+  }
   if (sequence.recorded_step) {
     const Span span(trace_, "replay", sequence.step_cost);
     sequence.recorded_step->run();
@@ -296,22 +334,16 @@ void BuiltInEngine::step(ExecutionContext& context) {
 Output BuiltInEngine::run(const Request& request) {
   load();
   const Clock::time_point start = Clock::now();
-  check_tokens("prompt", request.prompt);
-  if (request.max_new_tokens < 0) {
-    throw Error("max_new_tokens", "is {}; expected 0 or more", request.max_new_tokens);
-  }
-  if (!request.forced.empty()) {
-    check_tokens("forced", request.forced);
-    if (static_cast<std::int64_t>(request.forced.size()) != request.max_new_tokens) {
-      throw Error("forced", "has {} tokens, max_new_tokens is {}; expected as many or none",
-                  request.forced.size(), request.max_new_tokens);
-    }
-  }
+  check(request);
   const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
   prepare(std::max(n_prompt + request.max_new_tokens, request.room),
           request.prompt_logprobs ? logit_block(n_prompt) : 1, 0);
   trace_.set_on(options_.time_stages);
   ExecutionContext context = start_request(n_prompt);
+  SelectionProbe probe{request.selection, {}};
+  if (!request.selection.positions.empty() || request.selection.force_needles) {
+    context.selection = &probe;
+  }
 
   Output output;
   output.timing.start = start;
@@ -324,6 +356,12 @@ Output BuiltInEngine::run(const Request& request) {
   output.memory = loaded_.backend->ledger().uses();
   output.peak_bytes = loaded_.backend->ledger().peak_bytes();
   output.route = route_.entries();
+  output.selection = std::move(probe.samples);
+  const auto place = [](const SelectionSample& sample) {
+    return std::tuple(sample.layer, sample.position, sample.kv_head);
+  };
+  std::sort(output.selection.begin(), output.selection.end(),
+            [&](const auto& a, const auto& b) { return place(a) < place(b); });
   return output;
 }
 

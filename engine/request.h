@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/attention/attention.h"
+#include "engine/attention/selection.h"
 
 namespace sala {
 
@@ -21,6 +22,8 @@ struct Request {
   /// Tokens that memory is laid out for, when more than the request needs: what a short request
   /// prepares, such as a recorded step, then serves a longer one.
   std::int64_t room = 0;
+  /// Measures the choices of block-sparse layers; slow, and its times are not to be kept.
+  SelectionRequest selection{};
 };
 
 enum class Finish : std::uint8_t { eos, length };
@@ -48,6 +51,7 @@ struct Output {
   std::vector<MemoryUse> memory;
   std::int64_t peak_bytes = 0;
   std::vector<RouteEntry> route;
+  std::vector<SelectionSample> selection;  // by layer, position and KV head
 };
 
 }  // namespace sala

@@ -10,7 +10,8 @@ import sys
 import tempfile
 
 KIND = ["engine/tensor/", "engine/backend/backend.h", "engine/backend/workspace.h", "engine/attention/attention.h",
-        "engine/attention/options.h", "engine/attention/reference_math.h", "engine/attention/dense/dense"]
+        "engine/attention/options.h", "engine/attention/reference_math.h", "engine/attention/selection.h",
+        "engine/attention/dense/dense"]
 ALLOWED = {
     "engine/base": [],
     "engine/tensor": ["engine/backend/backend.h"],

@@ -35,7 +35,7 @@ struct LayerUnderTest {
                          std::int64_t max_tokens) {
     const std::int64_t longest = *std::max_element(chunks.begin(), chunks.end());
     Workspace scratch(*backend, layer->scratch_bytes(longest, max_tokens));
-    ExecutionContext context{*backend, scratch, trace, route, 0, prefill_end};
+    ExecutionContext context{*backend, scratch, trace, route, 0, prefill_end, selection};
     const std::int64_t live = backend->ledger().live_bytes();
     std::vector<float> result;
     std::int64_t done = 0;
@@ -78,6 +78,7 @@ struct LayerUnderTest {
   std::unique_ptr<AttentionLayer> layer;
   Trace trace;
   RouteLog route;
+  SelectionProbe* selection = nullptr;
 };
 
 /// n cut into random pieces of 1 to `longest`.

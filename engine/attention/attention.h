@@ -17,6 +17,8 @@
 
 namespace sala {
 
+struct SelectionProbe;
+
 /// What a layer really ran, counted where the work is launched.
 struct RouteEntry {
   int layer = 0;
@@ -50,6 +52,7 @@ struct ExecutionContext {
   /// Tokens in context when this request's prefill ends (P of the dense rule). Known before its
   /// first chunk, so that no result depends on how the prompt is cut.
   std::int64_t prefill_end = 0;
+  SelectionProbe* selection = nullptr;  // takes samples of how blocks were chosen; null: none
 };
 
 /// What a layer remembers of one sequence.

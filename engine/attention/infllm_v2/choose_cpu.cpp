@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/attention/infllm_v2/infllm_v2.h"
+#include "engine/attention/infllm_v2/selection_fidelity.h"
 #include "engine/backend/cpu/gemm.h"
 #include "engine/backend/cpu/parallel.h"
 #include "engine/backend/cpu/vector_math.h"
@@ -239,11 +240,15 @@ void choose_blocks_cpu(const InfllmV2Config& config, const InfllmV2State& state,
     parallel_for(threads, n_groups, work, [&](std::int64_t index, int thread) {
       const std::int64_t from = low + index * kRows;
       for (std::int64_t r = from; r < std::min(from + kRows, high); ++r) {
+        const std::vector<BlockRange> wanted = wanted_blocks(config, start + r, context);
         for (std::int64_t head = 0; head < heads.n_kv_heads; ++head) {
+          float* row = row_scores(head, r - low);
+          for (const BlockRange& range : wanted) {
+            std::fill(row + range.begin, row + range.end, std::numeric_limits<float>::infinity());
+          }
           const std::int64_t list = r * heads.n_kv_heads + head;
-          counts[list] =
-              select_blocks(config, start + r, row_scores(head, r - low),
-                            ranked + thread * n_blocks, blocks + list * config.n_selected());
+          counts[list] = select_blocks(config, start + r, row, ranked + thread * n_blocks,
+                                       blocks + list * config.n_selected());
         }
       }
     });

@@ -3,12 +3,29 @@
 #include <algorithm>
 
 #include "engine/attention/infllm_v2/infllm_v2.h"
+#include "engine/attention/infllm_v2/selection_fidelity.h"
 #include "engine/base/error.h"
 #include "engine/tensor/cost.h"
 
 namespace sala {
 
 namespace {
+
+/// The blocks of a cache, where they are.
+class CachedBlocks final : public BlockSource {
+ public:
+  explicit CachedBlocks(const KvCache& cache) : cache_(cache) {}
+  void load(std::int64_t /*first*/, std::int64_t /*count*/) override {}
+  const float* keys(std::int64_t head, std::int64_t block) const override {
+    return cache_.keys(head, block);
+  }
+  const float* values(std::int64_t head, std::int64_t block) const override {
+    return cache_.values(head, block);
+  }
+
+ private:
+  const KvCache& cache_;
+};
 
 class InfllmV2Cpu final : public AttentionLayer {
  public:
@@ -68,6 +85,7 @@ class InfllmV2Cpu final : public AttentionLayer {
   void attend(const InfllmV2State& state, TensorView q, ExecutionContext& context) const {
     const HeadOptions& heads = config_.heads;
     const std::int64_t last = state.length() - 1;
+    std::vector<SampledRow> sampled = sampled_rows(config_, q, state.length() - q.rows, context);
     const Workspace::Mark mark(context.scratch);
     BlockTable table;
     if (config_.is_sparse(last, context.prefill_end) && config_.must_rank(last)) {
@@ -80,6 +98,22 @@ class InfllmV2Cpu final : public AttentionLayer {
     }
     attend_cpu(heads, state.cache, q, table.counts == nullptr ? nullptr : &table, context);
     log_route(state, q.rows, table, context);
+    if (!sampled.empty()) measure(state, q, table, sampled, context);
+  }
+
+  void measure(const InfllmV2State& state, TensorView attended, const BlockTable& table,
+               std::vector<SampledRow>& rows, ExecutionContext& context) const {
+    for (SampledRow& row : rows) {
+      for (std::size_t head = 0; head < row.blocks.size() && table.counts != nullptr; ++head) {
+        const std::int64_t list =
+            row.index * config_.heads.n_kv_heads + static_cast<std::int64_t>(head);
+        const std::int32_t* blocks = table.blocks + list * table.width;
+        const std::int32_t count = table.counts[list];
+        if (count != kAllBlocks) row.blocks[head].assign(blocks, blocks + count);
+      }
+    }
+    CachedBlocks source(state.cache);
+    record_selection(config_, rows, attended, source, context);
   }
 
   /// Dense rows and sparse rows of one call are two entries.

@@ -200,6 +200,116 @@ TEST_P(EngineCuda, routes_of_replayed_steps_are_those_of_run_ones) {
   }
 }
 
+/// Samples of the same queries by two ways that round differently: the blocks of most are the same.
+void expect_alike(const std::vector<SelectionSample>& actual,
+                  const std::vector<SelectionSample>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  std::size_t n_close = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    SCOPED_TRACE(expected[i].position);
+    EXPECT_EQ(actual[i].layer, expected[i].layer);
+    EXPECT_EQ(actual[i].position, expected[i].position);
+    EXPECT_EQ(actual[i].kv_head, expected[i].kv_head);
+    EXPECT_EQ(actual[i].blocks_read, expected[i].blocks_read);
+    EXPECT_EQ(actual[i].blocks_visible, expected[i].blocks_visible);
+    EXPECT_EQ(actual[i].topk_recall.has_value(), expected[i].topk_recall.has_value());
+    EXPECT_NEAR(actual[i].mass_oracle, expected[i].mass_oracle, 0.05);
+    EXPECT_LE(actual[i].mass_recall, actual[i].mass_oracle + 1e-12);
+    const bool dense = actual[i].blocks_read == actual[i].blocks_visible;
+    if (dense) {
+      EXPECT_NEAR(actual[i].mass_recall, 1, 1e-12);
+      EXPECT_LT(actual[i].out_rel_l2, 0.01) << "bf16 alone";
+    }
+    n_close += actual[i].needle_hit == expected[i].needle_hit &&
+               std::abs(actual[i].mass_recall - expected[i].mass_recall) < 0.02 &&
+               std::abs(actual[i].out_rel_l2 - expected[i].out_rel_l2) < (dense ? 0.01 : 0.05);
+  }
+  EXPECT_GE(n_close * 4, actual.size() * 3);
+}
+
+/// A prompt of 700 tokens and a forced answer; rows from 511 on are sparse.
+Request sampled_request() {
+  Request request;
+  request.prompt = random_ids(700, kVocab, 14);
+  request.forced = random_ids(12, kVocab, 15);
+  request.max_new_tokens = 12;
+  request.selection.positions = {0, 63, 64, 100, 255, 256, 383, 384, 510, 511, 512, 530, 575, 576};
+  for (std::int64_t t = 600; t <= 710; t += 5) request.selection.positions.push_back(t);
+  request.selection.needles = {{70, 120}, {200, 210}, {400, 470}};
+  return request;
+}
+
+TEST_P(EngineCuda, samples_of_selections_equal_those_of_the_cpu) {
+  const Request request = sampled_request();
+  const auto samples = make_engine(options("cuda"))->run(request).selection;
+  EXPECT_EQ(samples.empty(), model_cases()[GetParam()].options.family == "qwen3");
+  expect_alike(samples, make_engine(options("cpu"))->run(request).selection);
+}
+
+TEST_P(EngineCuda, samples_of_selections_do_not_depend_on_chunks_or_steps) {
+  Request request = sampled_request();
+  const auto expected = make_engine(options("cuda"))->run(request).selection;
+  expect_alike(make_engine(options("cuda", 64))->run(request).selection, expected);
+  // Steps and the one row of a last chunk take the kernels of single rows.
+  request.prompt.insert(request.prompt.end(), request.forced.begin(), request.forced.end() - 1);
+  request.forced.clear();
+  request.max_new_tokens = 0;
+  for (const std::size_t n : {711U, 705U}) {
+    request.prompt.resize(n);
+    while (request.selection.positions.back() >= static_cast<std::int64_t>(n)) {
+      request.selection.positions.pop_back();
+    }
+    auto before = expected;
+    std::erase_if(before, [&](const SelectionSample& sample) {
+      return sample.position >= static_cast<std::int64_t>(n);
+    });
+    expect_alike(make_engine(options("cuda", 704))->run(request).selection, before);
+  }
+}
+
+TEST_P(EngineCuda, forced_needles_are_read_in_place_of_other_blocks) {
+  Request request = sampled_request();
+  request.selection.needles = {{70, 120}, {400, 410}};  // of the two blocks that are ranked
+  const auto chosen = make_engine(options("cuda"))->run(request).selection;
+  request.selection.force_needles = true;
+  const auto forced = make_engine(options("cuda"))->run(request).selection;
+  ASSERT_EQ(forced.size(), chosen.size());
+  std::int64_t n_missed = 0;
+  for (std::size_t i = 0; i < forced.size(); ++i) {
+    SCOPED_TRACE(forced[i].position);
+    EXPECT_TRUE(!forced[i].needle_hit || *forced[i].needle_hit == 1.0);
+    EXPECT_EQ(forced[i].blocks_read, chosen[i].blocks_read);
+    n_missed += chosen[i].needle_hit.value_or(1) < 1 ? 1 : 0;
+  }
+  EXPECT_EQ(n_missed > 0, !chosen.empty());
+}
+
+TEST_P(EngineCuda, samples_and_recorded_steps_leave_each_other_alone) {
+  Request sampled = sampled_request();
+  sampled.forced.clear();
+  Request plain = sampled;
+  plain.selection = {};
+  const auto first = make_engine(options("cuda"));
+  const auto second = make_engine(options("cuda"));
+  const Output expected = first->run(plain);
+  EXPECT_EQ(first->run(plain).tokens, expected.tokens) << "all steps replayed";
+  const Output after = first->run(sampled);
+  const Output fresh = second->run(sampled);
+  EXPECT_EQ(after.tokens, expected.tokens);
+  EXPECT_EQ(fresh.tokens, expected.tokens);
+  ASSERT_EQ(after.selection.size(), fresh.selection.size());
+  for (std::size_t i = 0; i < after.selection.size(); ++i) {
+    EXPECT_EQ(after.selection[i].mass_recall, fresh.selection[i].mass_recall);
+    EXPECT_EQ(after.selection[i].out_rel_l2, fresh.selection[i].out_rel_l2);
+  }
+  for (int i = 0; i < 3; ++i) {
+    const Output again = (i == 0 ? first : second)->run(plain);
+    EXPECT_EQ(again.tokens, expected.tokens);
+    EXPECT_EQ(again.peak_bytes, expected.peak_bytes);
+    EXPECT_TRUE(again.selection.empty());
+  }
+}
+
 TEST_P(EngineCuda, what_is_planned_is_what_is_held) {
   const auto engine = make_engine(options("cuda"));
   Request request;

@@ -3,13 +3,16 @@
 #include "engine/attention/infllm_v2/cuda/infllm_v2_cuda.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "engine/attention/dense/dense.h"
 #include "engine/attention/infllm_v2/cuda/append.h"
 #include "engine/attention/infllm_v2/cuda/attend.h"
+#include "engine/attention/infllm_v2/cuda/downloaded_blocks.h"
 #include "engine/attention/infllm_v2/cuda/score.h"
 #include "engine/attention/infllm_v2/cuda/select.h"
 #include "engine/attention/infllm_v2/infllm_v2_config.h"
+#include "engine/attention/infllm_v2/selection_fidelity.h"
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/cuda_error.h"
 #include "engine/base/error.h"
@@ -254,6 +257,7 @@ class InfllmV2Cuda final : public AttentionLayer {
   /// Attention of the rows of q, the last of `state`, into q itself.
   void attend_rows(const InfllmV2CudaState& state, TensorView q, std::int64_t start,
                    std::int64_t ranked, ExecutionContext& context) const {
+    std::vector<SampledRow> sampled = sampled_rows(config_, q, start, context);
     const Workspace::Mark mark(context.scratch);
     kernels::AttendParams attend = attend_params(state, q, start, ranked);
     const std::int64_t end = start + q.rows;
@@ -263,8 +267,11 @@ class InfllmV2Cuda final : public AttentionLayer {
       attend.masks = masks;
       choose(attend, masks, std::max(start, ranked), end, context);
     }
-    const Span span(context.trace, "attend", kernels::attend_cost(attend));
-    SALA_CUDA(kernels::launch_attend(attend, backend_.stream()));
+    {
+      const Span span(context.trace, "attend", kernels::attend_cost(attend));
+      SALA_CUDA(kernels::launch_attend(attend, backend_.stream()));
+    }
+    if (!sampled.empty()) measure(attend, q, sampled, context);
   }
 
   /// Fills the masks of rows [first, end), slab by slab.
@@ -293,6 +300,7 @@ class InfllmV2Cuda final : public AttentionLayer {
         const Span span(context.trace, "score", kernels::score_cost(score));
         SALA_CUDA(kernels::launch_score(score, backend_.stream()));
       }
+      if (context.selection != nullptr) force_needles(scores, stride, low, high, context);
       const kernels::SelectParams select{
           .scores = scores,
           .score_stride = stride,
@@ -307,10 +315,30 @@ class InfllmV2Cuda final : public AttentionLayer {
     }
   }
 
+  /// Makes the scores of blocks that the request forces the largest of rows [first, end), row
+  /// `first` being the first in `scores`. Only of blocks that a row ranks: others stay as they are.
+  void force_needles(__nv_bfloat16* scores, std::int64_t stride, std::int64_t first,
+                     std::int64_t end, ExecutionContext& context) const {
+    constexpr int kLargest = 0x7f;  // either byte of the largest bf16
+    const auto bytes = [](std::int64_t n) { return static_cast<std::size_t>(n) * sizeof(*scores); };
+    for (std::int64_t t = first; t < end;) {
+      // Rows of one block rank the same blocks.
+      const std::int64_t next = std::min(end, (t / kernels::kBlock + 1) * kernels::kBlock);
+      for (const BlockRange& wanted : wanted_blocks(config_, t, context)) {
+        SALA_CUDA(cudaMemset2DAsync(
+            scores + (t - first) * shape_.n_kv_heads * stride + wanted.begin, bytes(stride),
+            kLargest, bytes(wanted.end - wanted.begin),
+            static_cast<std::size_t>((next - t) * shape_.n_kv_heads), backend_.stream()));
+      }
+      t = next;
+    }
+  }
+
   /// Attention of the one row of q at the device's position into q itself. All sizes follow from
   /// the capacity, so that the launches can be replayed at later positions.
   void attend_step(const InfllmV2CudaState& state, TensorView q, std::int64_t start,
                    std::int64_t ranked, ExecutionContext& context) const {
+    std::vector<SampledRow> sampled = sampled_rows(config_, q, start, context);
     const Workspace::Mark mark(context.scratch);
     const std::int64_t capacity = state.cache().capacity;
     kernels::AttendParams attend = attend_params(state, q, start, ranked);
@@ -324,8 +352,11 @@ class InfllmV2Cuda final : public AttentionLayer {
                                          .position = backend_.position(),
                                          .partials = static_cast<float*>(context.scratch.take_bytes(
                                              kernels::attend_step_workspace_bytes(shape_)))};
-    const Span span(context.trace, "attend", kernels::attend_step_cost(step, start));
-    SALA_CUDA(kernels::launch_attend_step(step, backend_.stream()));
+    {
+      const Span span(context.trace, "attend", kernels::attend_step_cost(step, start));
+      SALA_CUDA(kernels::launch_attend_step(step, backend_.stream()));
+    }
+    if (!sampled.empty()) measure(attend, q, sampled, context);
   }
 
   void choose_step(const kernels::AttendParams& attend, std::uint32_t* masks,
@@ -352,6 +383,9 @@ class InfllmV2Cuda final : public AttentionLayer {
                       ranks ? kernels::score_step_cost(score, attend.start) : Cost{});
       SALA_CUDA(kernels::launch_score_step(score, backend_.stream()));
     }
+    if (context.selection != nullptr && ranks) {
+      force_needles(scores, stride, attend.start, attend.start + 1, context);
+    }
     const kernels::SelectParams select{.scores = scores,
                                        .score_stride = stride,
                                        .shape = shape_,
@@ -363,6 +397,34 @@ class InfllmV2Cuda final : public AttentionLayer {
                                        .ranked_begin = attend.ranked_begin};
     const Span span(context.trace, "select", ranks ? kernels::select_cost(select) : Cost{});
     SALA_CUDA(kernels::launch_select(select, backend_.stream()));
+  }
+
+  /// Compares the choice of sampled rows with exact attention, on the host.
+  void measure(const kernels::AttendParams& attend, TensorView attended,
+               std::vector<SampledRow>& rows, ExecutionContext& context) const {
+    std::vector<std::uint32_t> masks(
+        static_cast<std::size_t>(shape_.n_kv_heads * attend.mask_stride));
+    for (SampledRow& row : rows) {
+      if (row.position < attend.ranked_begin) continue;
+      SALA_CUDA(cudaMemcpyAsync(
+          masks.data(), attend.masks + row.index * static_cast<std::int64_t>(masks.size()),
+          masks.size() * sizeof(masks[0]), cudaMemcpyDeviceToHost, backend_.stream()));
+      backend_.wait();
+      const std::int64_t n_words = kernels::mask_words(row.position / kernels::kBlock);
+      for (std::size_t head = 0; head < row.blocks.size(); ++head) {
+        const std::uint32_t* words =
+            masks.data() + static_cast<std::int64_t>(head) * attend.mask_stride;
+        for (std::int64_t word = 0; word < n_words; ++word) {
+          for (std::uint32_t bits = words[word]; bits != 0; bits &= bits - 1) {
+            row.blocks[head].push_back(
+                static_cast<std::int32_t>(word * 32 + std::countr_zero(bits)));
+          }
+        }
+      }
+    }
+    kernels::DownloadedBlocks source(attend.cache, shape_, attend.start + attend.n_tokens,
+                                     host_threads(backend_), backend_.stream());
+    record_selection(config_, rows, attended, source, context);
   }
 
   kernels::AttendParams attend_params(const InfllmV2CudaState& state, TensorView q,
