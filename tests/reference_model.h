@@ -25,7 +25,8 @@ class ReferenceModel {
   bool sparse_on = true;
   bool exact_lse = false;
   bool fp32_scores = false;
-  std::size_t n_prompt = 0;  // tokens that were not decoded one by one; 0: all
+  bool published_angles = false;  // rounded as in published code, at every step; otherwise exact
+  std::size_t n_prompt = 0;       // tokens that were not decoded one by one; 0: all
 
   /// Logits of every position.
   Rows logits(const std::vector<TokenId>& ids) const {
@@ -148,16 +149,27 @@ class ReferenceModel {
     return std::sqrt(1 + std::log(longer) / std::log(trained));
   }
 
+  /// By how much pair i is turned at position t. Published: MiniCPMLongRoPE of openbmb's
+  /// modeling_minicpm.py, and without scaling that of every Hugging Face model.
+  double angle(std::size_t i, std::size_t t) const {
+    const double exponent = 2 * static_cast<double>(i) / number("head_dim");
+    const double theta = number("rope_theta");
+    if (!published_angles) return static_cast<double>(t) * std::pow(theta, -exponent) / slowdown(i);
+    const float slower = 1.0F / static_cast<float>(slowdown(i));
+    const float frequency =
+        1.0F / std::pow(static_cast<float>(theta), static_cast<float>(exponent));
+    return static_cast<float>(t) * slower * frequency;
+  }
+
   /// Half-split rotary embedding of every head; row t is at position t.
   Rows rotate(Rows x) const {
     const std::size_t d = size("head_dim");
     const double scale = magnitude();
     for (std::size_t i = 0; i < d / 2; ++i) {
-      const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(d);
-      const double turn = std::pow(number("rope_theta"), exponent) / slowdown(i);
       for (std::size_t t = 0; t < x.size(); ++t) {
-        const double cosine = scale * std::cos(static_cast<double>(t) * turn);
-        const double sine = scale * std::sin(static_cast<double>(t) * turn);
+        const double turned = angle(i, t);
+        const double cosine = scale * std::cos(turned);
+        const double sine = scale * std::sin(turned);
         for (std::size_t head = 0; head < x[t].size(); head += d) {
           const double a = x[t][head + i];
           const double b = x[t][head + i + d / 2];

@@ -60,8 +60,7 @@ inline void reference_rotary(std::vector<double>& x, std::int64_t n_heads, const
   for (std::int64_t row = 0; row < n_rows; ++row) {
     const std::int64_t position = row / n_heads;
     for (std::int64_t i = 0; i < d / 2; ++i) {
-      const double inv_freq =
-          std::pow(rotary.theta, -2.0 * static_cast<double>(i) / static_cast<double>(d));
+      const double inv_freq = rotary.frequency(i);
       const double slowdown =
           rotary.slowdown.empty() ? 1.0 : rotary.slowdown[static_cast<std::size_t>(i)];
       const float slowed = static_cast<float>(position) * (1.0F / static_cast<float>(slowdown));

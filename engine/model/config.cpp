@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/mapped_file.h"
+#include "engine/base/parse_json.h"
 #include "engine/model/families/family.h"
 #include "engine/model/model_folder.h"
 
@@ -15,18 +16,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-json parse_json_file(const fs::path& path, const std::string& text) {
-  try {
-    return json::parse(text);
-  } catch (const json::exception& error) {
-    throw Error(path.string(), "is not valid JSON: {}", error.what());
-  }
-}
-
 void add_generation_eos(const fs::path& folder, ModelConfig& config) {
   const fs::path path = folder / "generation_config.json";
   if (!file_exists(path)) return;
-  const json content = parse_json_file(path, read_checkpoint_text(path));
+  const json content = parse_json(path, read_checkpoint_text(path));
   ConfigReader reader(content, path.string());
   for (const TokenId id : read_token_ids(reader, "eos_token_id")) {
     if (std::find(config.eos.begin(), config.eos.end(), id) == config.eos.end()) {
@@ -87,7 +80,7 @@ ModelConfig read_model_config(const fs::path& folder, const Settings& settings,
   const fs::path path = folder / "config.json";
   ModelConfig config;
   config.json = read_checkpoint_text(path);
-  const json content = parse_json_file(path, config.json);
+  const json content = parse_json(path, config.json);
   config.settings = {{"attention", attention},
                      {"dense_rule", settings.dense_rule},
                      {"dense_len", "none"},  // until a sparse layer needs it

@@ -31,17 +31,24 @@ fs::path blobs_of(const fs::path& canonical_folder) {
 }  // namespace
 
 void check_links(const fs::path& folder) {
-  const fs::path root = fs::canonical(folder);
+  std::error_code unlisted;
+  const fs::path root = fs::canonical(folder, unlisted);
   const fs::path blobs = blobs_of(root);
-  for (const auto& entry : fs::directory_iterator(root)) {
-    if (!entry.is_symlink() || !is_model_file(entry.path())) continue;
+  fs::directory_iterator entry;
+  if (!unlisted) entry = fs::directory_iterator(root, unlisted);
+  for (; !unlisted && entry != fs::directory_iterator(); entry.increment(unlisted)) {
     std::error_code error;
-    const fs::path target = fs::canonical(entry.path(), error);
+    if (!entry->is_symlink(error) || !is_model_file(entry->path())) continue;
+    const fs::path target = fs::canonical(entry->path(), error);
     if (error || is_within(target, root) || (!blobs.empty() && is_within(target, blobs))) continue;
-    throw Error((folder / entry.path().filename()).string(),
+    throw Error((folder / entry->path().filename()).string(),
                 "is a symbolic link to {}, outside the model folder; copy the file into the folder "
                 "or name the folder that holds it",
                 target.string());
+  }
+  if (unlisted) {
+    throw Error(folder.string(), "cannot be listed: {}; check the path and its permissions",
+                unlisted.message());
   }
 }
 

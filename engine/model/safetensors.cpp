@@ -15,6 +15,7 @@
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/base/parse_json.h"
 #include "engine/base/sha256.h"
 #include "engine/model/model_folder.h"
 
@@ -38,7 +39,8 @@ constexpr DTypeName kDTypes[] = {{"F32", DType::f32}, {"F16", DType::f16}, {"BF1
 /// Parses a JSON object and refuses keys that occur twice, of which a parser would keep one.
 json parse_with_unique_keys(const fs::path& file, std::string_view text) {
   std::vector<std::set<std::string>> seen;  // keys of the open objects, outermost first
-  const json::parser_callback_t check = [&](int, json::parse_event_t event, json& parsed) {
+  const json::parser_callback_t check = [&](int depth, json::parse_event_t event, json& parsed) {
+    check_json_depth(file, depth);
     if (event == json::parse_event_t::object_start) seen.emplace_back();
     if (event == json::parse_event_t::object_end) seen.pop_back();
     if (event == json::parse_event_t::key && !seen.back().insert(parsed).second) {

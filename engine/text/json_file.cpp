@@ -3,6 +3,7 @@
 #include "engine/text/json_file.h"
 
 #include "engine/base/error.h"
+#include "engine/base/parse_json.h"
 
 namespace sala {
 
@@ -13,18 +14,10 @@ namespace {
 constexpr TokenId kMaxId = 1 << 24;
 constexpr int kMaxDepth = 8;
 
-json parse(const std::filesystem::path& path, const std::string& text) {
-  try {
-    return json::parse(text);
-  } catch (const json::parse_error& error) {
-    throw Error(path.string(), "not valid JSON at byte {}; the file may be cut short", error.byte);
-  }
-}
-
 }  // namespace
 
 JsonFile::JsonFile(const std::filesystem::path& path, const std::string& text)
-    : where(path.string()), root(parse(path, text)) {}
+    : where(path.string()), root(parse_json(path, text)) {}
 
 const json& JsonFile::member(const json& object, const std::string& field, const char* key) const {
   static const json kNull;

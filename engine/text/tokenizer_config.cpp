@@ -26,6 +26,9 @@ void read_config(const JsonFile& file, TokenizerConfig& config) {
   if (const json& add_bos = file.member("add_bos_token"); !add_bos.is_null()) {
     config.add_bos = file.flag(file.root, "the file", "add_bos_token", false);
   }
+  if (file.flag(file.root, "the file", "add_eos_token", false)) {
+    file.refuse("add_eos_token", true, "false: a prompt does not end a text");
+  }
   const json* bos = &file.member("bos_token");
   if (bos->is_object()) bos = &file.member(*bos, "bos_token", "content");
   if (!bos->is_null()) config.bos = file.text(*bos, "bos_token");

@@ -10,14 +10,12 @@
 #include "engine/base/data_dir.h"
 #include "engine/base/mapped_file.h"
 #include "engine/engine.h"
+#include "tests/tolerance.h"
 
 namespace sala::testing {
 namespace {
 
 using nlohmann::json;
-
-// Logits are of size 10 to 20; fp32 through 12 layers against fp64.
-constexpr double kTolerance = 5e-3;
 
 /// The case's logits, log-sum-exps and argmaxes at its positions.
 void check_case(const json& golden_case, const json& vocabulary, Engine& engine) {
@@ -31,11 +29,13 @@ void check_case(const json& golden_case, const json& vocabulary, Engine& engine)
     const auto top = std::max_element(row.begin(), row.end());
     double sum = 0;
     for (const float logit : row) sum += std::exp(static_cast<double>(logit - *top));
-    EXPECT_NEAR(*top + std::log(sum), golden_case["logsumexp"][i].get<double>(), kTolerance);
+    EXPECT_NEAR(*top + std::log(sum), golden_case["logsumexp"][i].get<double>(),
+                tolerance::kNeedle);
     EXPECT_EQ(top - row.begin(), golden_case["argmax"][i].get<std::ptrdiff_t>());
     for (std::size_t j = 0; j < vocabulary.size(); ++j) {
       const float logit = row[vocabulary[j].get<std::size_t>()];
-      EXPECT_NEAR(logit, golden_case["logits"][i][j].get<double>(), kTolerance) << "token " << j;
+      EXPECT_NEAR(logit, golden_case["logits"][i][j].get<double>(), tolerance::kNeedle)
+          << "token " << j;
     }
   }
 }

@@ -10,6 +10,7 @@
 #include "engine/memory_plan.h"
 #include "tests/piecewise_model.h"
 #include "tests/tiny_model.h"
+#include "tests/tolerance.h"
 
 namespace sala::testing {
 namespace {
@@ -47,9 +48,6 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
   return most;
 }
 
-// Logits are of size 3; fp32 sums in another order measured 5e-6.
-constexpr double kTolerance = 1e-4;
-
 std::vector<std::size_t> random_pieces(std::size_t total, std::mt19937_64& random) {
   std::vector<std::size_t> pieces;
   while (total > 0) {
@@ -67,7 +65,8 @@ TEST_F(EngineLaws, chunked_prefill_equals_one_shot) {
     const auto one_shot = model.forward_in_pieces(ids, {ids.size()});
     for (int i = 0; i < 4; ++i) {
       const auto pieces = random_pieces(ids.size(), random);
-      EXPECT_LT(largest_difference(model.forward_in_pieces(ids, pieces), one_shot), kTolerance)
+      EXPECT_LT(largest_difference(model.forward_in_pieces(ids, pieces), one_shot),
+                tolerance::kModelLaw)
           << n << " tokens in " << pieces.size() << " pieces";
     }
   }
@@ -81,7 +80,8 @@ TEST_F(EngineLaws, chunk_size_of_the_engine_does_not_matter) {
     const auto expected = make_engine(some)->logits(ids, 0);
     for (const std::int64_t chunk : {0, 128, 192, 512}) {
       some.chunk = chunk;
-      EXPECT_LT(largest_difference(make_engine(some)->logits(ids, 0), expected), kTolerance)
+      EXPECT_LT(largest_difference(make_engine(some)->logits(ids, 0), expected),
+                tolerance::kModelLaw)
           << "chunk " << chunk;
     }
   }
@@ -92,7 +92,7 @@ TEST_F(EngineLaws, number_of_threads_does_not_matter) {
   EngineOptions some = options();
   const auto expected = make_engine(some)->logits(ids, 0);
   some.threads = 2;
-  EXPECT_LT(largest_difference(make_engine(some)->logits(ids, 0), expected), kTolerance);
+  EXPECT_LT(largest_difference(make_engine(some)->logits(ids, 0), expected), tolerance::kModelLaw);
 }
 
 TEST_F(EngineLaws, decode_equals_prefill_when_the_rule_sees_only_the_row) {
@@ -107,7 +107,8 @@ TEST_F(EngineLaws, decode_equals_prefill_when_the_rule_sees_only_the_row) {
       const auto row = model.forward({&ids[t], 1}, state, 50);
       stepped.insert(stepped.end(), row.begin(), row.end());
     }
-    EXPECT_LT(largest_difference(stepped, prefill), kTolerance) << settings.begin()->first;
+    EXPECT_LT(largest_difference(stepped, prefill), tolerance::kModelLaw)
+        << settings.begin()->first;
   }
 }
 
@@ -135,8 +136,8 @@ TEST_F(EngineLaws, dense_rule_of_the_request_sees_the_prompt_length) {
     return std::vector<float>(logits.begin() + static_cast<std::ptrdiff_t>(t * kVocab),
                               logits.begin() + static_cast<std::ptrdiff_t>((t + 1) * kVocab));
   };
-  EXPECT_LT(largest_difference(row(shorter, 95), row(longer, 95)), kTolerance);
-  EXPECT_GT(largest_difference(row(shorter, 126), row(longer, 126)), 100 * kTolerance);
+  EXPECT_LT(largest_difference(row(shorter, 95), row(longer, 95)), tolerance::kModelLaw);
+  EXPECT_GT(largest_difference(row(shorter, 126), row(longer, 126)), 100 * tolerance::kModelLaw);
 }
 
 TEST_F(EngineLaws, selecting_every_block_equals_dense) {
@@ -151,9 +152,9 @@ TEST_F(EngineLaws, selecting_every_block_equals_dense) {
   const auto ids = random_ids(250, kVocab, 8);
   const auto sparse = make_engine(some)->logits(ids, 0);
   some.attention = "dense";
-  EXPECT_LT(largest_difference(make_engine(some)->logits(ids, 0), sparse), kTolerance);
+  EXPECT_LT(largest_difference(make_engine(some)->logits(ids, 0), sparse), tolerance::kModelLaw);
   EngineOptions off = options({{"sparse", "off"}});
-  EXPECT_LT(largest_difference(make_engine(off)->logits(ids, 0), sparse), kTolerance);
+  EXPECT_LT(largest_difference(make_engine(off)->logits(ids, 0), sparse), tolerance::kModelLaw);
 }
 
 TEST_F(EngineLaws, a_reused_state_gives_the_bits_of_a_fresh_one) {

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "tests/reference_model.h"
 #include "tests/tiny_model.h"
+#include "tests/tolerance.h"
 
 namespace sala::testing {
 namespace {
@@ -26,9 +27,6 @@ double relative_error(const std::vector<float>& got, const Rows& expected) {
   }
   return i == got.size() ? error / top : INFINITY;
 }
-
-// fp32 against fp64 measured at most 1.6e-6; a wrong formula is off by more than 1e-2.
-constexpr double kTolerance = 1e-5;
 
 using SettingMap = std::map<std::string, std::string>;
 
@@ -56,7 +54,7 @@ double engine_error(const TinyOptions& options, std::int64_t n_tokens,
 
 TEST(EngineReference, hybrid_equals_double_precision_model) {
   for (const std::int64_t n : {1, 31, 65, 127, 250}) {
-    EXPECT_LT(engine_error({}, n), kTolerance) << n << " tokens";
+    EXPECT_LT(engine_error({}, n), tolerance::kModel) << n << " tokens";
   }
 }
 
@@ -64,7 +62,7 @@ TEST(EngineReference, every_sparse_option_equals_double_precision_model) {
   for (const SettingMap& settings :
        {SettingMap{{"dense_rule", "row"}}, SettingMap{{"sparse", "off"}},
         SettingMap{{"lse", "exact"}}, SettingMap{{"select_score", "fp32"}}}) {
-    EXPECT_LT(engine_error({}, 230, settings), kTolerance) << settings.begin()->first;
+    EXPECT_LT(engine_error({}, 230, settings), tolerance::kModel) << settings.begin()->first;
   }
 }
 
@@ -85,7 +83,7 @@ TEST(EngineReference, sparse_and_dense_models_differ) {
 TEST(EngineReference, tied_head_equals_double_precision_model) {
   TinyOptions options;
   options.tied = true;
-  EXPECT_LT(engine_error(options, 100), kTolerance);
+  EXPECT_LT(engine_error(options, 100), tolerance::kModel);
 }
 
 TEST(EngineReference, grouped_heads_equal_double_precision_model) {
@@ -94,15 +92,15 @@ TEST(EngineReference, grouped_heads_equal_double_precision_model) {
   options.n_kv_heads = 1;
   options.lightning_nkv = 2;
   options.attn_use_rope = true;
-  EXPECT_LT(engine_error(options, 200), kTolerance);
+  EXPECT_LT(engine_error(options, 200), tolerance::kModel);
 }
 
 TEST(EngineReference, minicpm4_equals_double_precision_model) {
   TinyOptions options;
   options.family = "minicpm4";
-  EXPECT_LT(engine_error(options, 200), kTolerance) << "sparse";
+  EXPECT_LT(engine_error(options, 200), tolerance::kModel) << "sparse";
   options.sparse = false;
-  EXPECT_LT(engine_error(options, 130), kTolerance) << "dense";
+  EXPECT_LT(engine_error(options, 130), tolerance::kModel) << "dense";
 }
 
 TEST(EngineReference, longrope_equals_double_precision_model) {
@@ -115,16 +113,16 @@ TEST(EngineReference, longrope_equals_double_precision_model) {
                        {"long_factor", factors},
                        {"short_factor", factors},
                        {"original_max_position_embeddings", 64}}}};
-  EXPECT_LT(engine_error(options, 200), kTolerance) << "sparse";
+  EXPECT_LT(engine_error(options, 200), tolerance::kModel) << "sparse";
   options.sparse = false;
-  EXPECT_LT(engine_error(options, 130), kTolerance) << "dense";
+  EXPECT_LT(engine_error(options, 130), tolerance::kModel) << "dense";
 }
 
 TEST(EngineReference, qwen3_equals_double_precision_model) {
   TinyOptions options;
   options.family = "qwen3";
   options.changes["rope_theta"] = 1e6;
-  EXPECT_LT(engine_error(options, 130), kTolerance);
+  EXPECT_LT(engine_error(options, 130), tolerance::kModel);
 }
 
 TEST(EngineReference, scaled_qwen3_equals_double_precision_model) {
@@ -132,13 +130,13 @@ TEST(EngineReference, scaled_qwen3_equals_double_precision_model) {
   options.family = "qwen3";
   options.changes["rope_scaling"] = {
       {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
-  EXPECT_LT(engine_error(options, 200), kTolerance);
+  EXPECT_LT(engine_error(options, 200), tolerance::kModel);
 }
 
 TEST(EngineReference, llama_equals_double_precision_model) {
   TinyOptions options;
   options.family = "llama";
-  EXPECT_LT(engine_error(options, 130), kTolerance) << "Llama 2";
+  EXPECT_LT(engine_error(options, 130), tolerance::kModel) << "Llama 2";
   options.tied = true;
   // Eight pairs of wavelengths 6 to 20,000 around the bands at 16 and 64.
   options.changes["rope_scaling"] = {{"rope_type", "llama3"},
@@ -146,14 +144,14 @@ TEST(EngineReference, llama_equals_double_precision_model) {
                                      {"low_freq_factor", 1.0},
                                      {"high_freq_factor", 4.0},
                                      {"original_max_position_embeddings", 64}};
-  EXPECT_LT(engine_error(options, 200), kTolerance) << "Llama 3";
+  EXPECT_LT(engine_error(options, 200), tolerance::kModel) << "Llama 3";
 }
 
 TEST(EngineReference, every_weight_dtype_equals_double_precision_model) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     TinyOptions options;
     options.dtype = dtype;
-    EXPECT_LT(engine_error(options, 70), kTolerance) << dtype_name(dtype);
+    EXPECT_LT(engine_error(options, 70), tolerance::kModel) << dtype_name(dtype);
   }
 }
 

@@ -81,7 +81,7 @@ TEST_F(Safetensors, broken_headers_are_refused) {
   write_raw(file(), "[1, 2]", 0);
   expect_refused({"model.safetensors", "no JSON object"});
   write_raw(file(), std::string(100000, '['), 0);
-  expect_refused({"model.safetensors", "not valid JSON"});
+  expect_refused({"model.safetensors", "levels"});
   write_raw(file(), R"({"w": 3})", 0);
   expect_refused({"model.safetensors", "'w'", "not an object"});
 }

@@ -9,6 +9,7 @@
 #include "tests/piecewise_model.h"
 #include "tests/reference_model.h"
 #include "tests/tiny_model.h"
+#include "tests/tolerance.h"
 
 namespace sala::testing {
 namespace {
@@ -32,9 +33,8 @@ TinyOptions published_sparse_sizes() {
   return options;
 }
 
-// fp32 against fp64. Blocks whose scores round alike in one and apart in the other would show as
-// much more: the seeds have none.
-constexpr double kTolerance = 1e-5;
+// Blocks whose scores round alike in fp32 and apart in fp64 would show as much more than the
+// tolerance: the seeds have none.
 
 class SalaBoundaries : public ::testing::Test {
  protected:
@@ -85,7 +85,7 @@ TEST_F(SalaBoundaries, rows_of_an_always_sparse_prompt_equal_the_reference) {
   EXPECT_LT(error(actual, reference(0).logits(ids(6273)),
                   {0, 31, 63, 64, 127, 128, 2047, 2048, 2111, 2112, 6142, 6143, 6144, 6145, 6207,
                    6208, 6271, 6272}),
-            kTolerance);
+            tolerance::kModel);
 }
 
 TEST_F(SalaBoundaries, prompts_are_sparse_from_dense_len_on) {
@@ -97,8 +97,8 @@ TEST_F(SalaBoundaries, prompts_are_sparse_from_dense_len_on) {
     const auto actual = make_engine(options())->logits({tokens.data(), n}, 0);
     ASSERT_EQ(actual.size(), n * kVocab);
     const std::vector<std::size_t> positions{6143, 6144, 7000, 8127, 8128, n - 2, n - 1};
-    EXPECT_LT(error(actual, n < 8192 ? dense : sparse, positions), kTolerance);
-    EXPECT_GT(error(actual, n < 8192 ? sparse : dense, positions), 100 * kTolerance);
+    EXPECT_LT(error(actual, n < 8192 ? dense : sparse, positions), tolerance::kModel);
+    EXPECT_GT(error(actual, n < 8192 ? sparse : dense, positions), 100 * tolerance::kModel);
   }
 }
 
@@ -116,11 +116,11 @@ TEST_F(SalaBoundaries, decoding_becomes_sparse_at_dense_len) {
   ReferenceModel decoded = reference();
   decoded.n_prompt = kPrompt;
   const Rows expected = decoded.logits(tokens);
-  EXPECT_LT(error(actual, expected, {6143, 6144, 8189, 8190, 8191, 8192}), kTolerance);
+  EXPECT_LT(error(actual, expected, {6143, 6144, 8189, 8190, 8191, 8192}), tolerance::kModel);
   // Had the last rows been dense, or the prompt's sparse, it would show.
   const Rows dense = reference(9000).logits(tokens);
   EXPECT_EQ(dense[8190], expected[8190]);
-  EXPECT_GT(error(actual, dense, {8191, 8192}), 100 * kTolerance);
+  EXPECT_GT(error(actual, dense, {8191, 8192}), 100 * tolerance::kModel);
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ TEST_F(TokenizerFiles, a_space_in_front_of_pieces_already_cut_is_refused) {
 
 TEST_F(TokenizerFiles, steps_within_steps_end_somewhere) {
   json steps = root_["pre_tokenizer"];
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 20; ++i) {
     steps = {{"type", "Sequence"}, {"pretokenizers", json::array({steps})}};
   }
   root_["pre_tokenizer"] = steps;
@@ -254,6 +254,13 @@ TEST_F(TokenizerFiles, a_bos_token_that_does_not_exist_is_named) {
   root_["post_processor"] = nullptr;
   EXPECT_THROW(bos_with_config({{"add_bos_token", true}}), Error);
   EXPECT_THROW(bos_with_config({{"add_bos_token", "yes"}}), Error);
+}
+
+TEST_F(TokenizerFiles, an_end_token_behind_every_text_is_refused) {
+  EXPECT_NO_THROW(bos_with_config({{"add_eos_token", false}}));
+  EXPECT_NO_THROW(bos_with_config({{"add_eos_token", nullptr}}));
+  std::ofstream(folder_ / "tokenizer_config.json") << R"({"add_eos_token": true})";
+  expect_error({"tokenizer_config.json", "add_eos_token", "true"});
 }
 
 }  // namespace

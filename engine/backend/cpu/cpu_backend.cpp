@@ -147,8 +147,7 @@ class CpuBackend final : public Backend {
     const std::int64_t half = rotary.head_dim / 2;
     std::vector<double> inv_freq(static_cast<std::size_t>(half));
     for (std::int64_t i = 0; i < half; ++i) {
-      inv_freq[static_cast<std::size_t>(i)] = std::pow(
-          rotary.theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary.head_dim));
+      inv_freq[static_cast<std::size_t>(i)] = rotary.frequency(i);
     }
     std::vector<double> slowdown(rotary.slowdown.begin(), rotary.slowdown.end());
     if (slowdown.empty()) slowdown.assign(inv_freq.size(), 1.0);

@@ -346,8 +346,7 @@ class Gpu final : public CudaBackend {
     for (std::int64_t i = 0; i < rotary.head_dim / 2; ++i) {
       params.slowdown[i] =
           rotary.slowdown.empty() ? 1.0 : rotary.slowdown[static_cast<std::size_t>(i)];
-      params.inv_freq[i] = std::pow(
-          rotary.theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary.head_dim));
+      params.inv_freq[i] = rotary.frequency(i);
     }
     SALA_CUDA(cuda::launch_rotary(params, stream()));
   }

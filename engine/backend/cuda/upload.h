@@ -10,7 +10,7 @@ namespace sala::cuda {
 
 /// Copies to matrices in bf16 of the current device; waits. One thread's reading of pages is
 /// slower than the bus, so several read, and each one's transfers overlap its reading. Takes up to
-/// 128 MiB of pinned memory meanwhile. Throws Error when a CUDA call fails.
+/// 64 MiB of pinned memory meanwhile. Throws Error when a CUDA call fails.
 void upload(std::span<const Transfer> transfers);
 
 }  // namespace sala::cuda

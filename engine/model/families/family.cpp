@@ -14,6 +14,21 @@ namespace sala {
 
 using nlohmann::json;
 
+namespace {
+
+// Several times what any published model has.
+constexpr std::int64_t kMostLayers = 1000;
+constexpr std::int64_t kMostFeatures = 1 << 20;
+constexpr std::int64_t kMostTokens = 1 << 24;
+constexpr std::int64_t kMostHeadDim = 1024;
+constexpr std::int64_t kMostHeadFeatures = 1 << 17;  // of all heads of a layer
+
+}  // namespace
+
+bool is_plausible(double number) {
+  return number >= 1e-18 && number <= 1e18;
+}
+
 ConfigReader::ConfigReader(const json& object, std::string file, std::string prefix)
     : object_(object), file_(std::move(file)), prefix_(std::move(prefix)) {
   if (object.is_object()) return;
@@ -43,21 +58,21 @@ std::int64_t ConfigReader::integer(const std::string& field) {
   return value.get<std::int64_t>();
 }
 
-std::int64_t ConfigReader::positive(const std::string& field) {
+std::int64_t ConfigReader::positive(const std::string& field, std::int64_t most) {
   const std::int64_t value = integer(field);
-  // The upper bound keeps products of sizes far from overflow.
-  if (value < 1 || value > std::numeric_limits<std::int32_t>::max()) {
-    fail(field, fmt::format("must be a positive 32-bit integer, got {}", value));
+  if (value < 1 || value > most) {
+    fail(field, fmt::format("must be a positive integer of at most {}, got {}", most, value));
   }
   return value;
 }
 
 double ConfigReader::number(const std::string& field) {
   const json& value = required(field);
-  if (!value.is_number() || !(value.get<double>() > 0)) {
-    fail(field, fmt::format("must be a positive number, got {}", value.dump()));
+  const double number = value.is_number() ? value.get<double>() : 0;
+  if (!is_plausible(number)) {
+    fail(field, fmt::format("must be a positive number from 1e-18 to 1e18, got {}", value.dump()));
   }
-  return value.get<double>();
+  return number;
 }
 
 bool ConfigReader::boolean(const std::string& field) {
@@ -112,9 +127,9 @@ std::vector<TokenId> read_token_ids(ConfigReader& reader, const std::string& fie
 }
 
 void read_shell(ConfigReader& reader, ModelConfig& config) {
-  config.hidden = reader.positive("hidden_size");
-  config.intermediate = reader.positive("intermediate_size");
-  config.vocab = reader.positive("vocab_size");
+  config.hidden = reader.positive("hidden_size", kMostFeatures);
+  config.intermediate = reader.positive("intermediate_size", kMostFeatures);
+  config.vocab = reader.positive("vocab_size", kMostTokens);
   config.rms_norm_eps = static_cast<float>(reader.number("rms_norm_eps"));
   config.tied_stated = reader.has("tie_word_embeddings");
   if (config.tied_stated) config.tied = reader.boolean("tie_word_embeddings");
@@ -133,7 +148,6 @@ void read_shell(ConfigReader& reader, ModelConfig& config) {
   reader.ignore({"_attn_implementation",
                  "_attn_implementation_autoset",
                  "_name_or_path",
-                 "architectures",
                  "attention_dropout",
                  "auto_map",
                  "dtype",
@@ -156,7 +170,7 @@ void read_shell(ConfigReader& reader, ModelConfig& config) {
 
 void read_minicpm_shell(ConfigReader& reader, ModelConfig& config) {
   read_shell(reader, config);
-  const auto n_layers = static_cast<double>(reader.positive("num_hidden_layers"));
+  const auto n_layers = static_cast<double>(read_n_layers(reader));
   config.scale_emb = static_cast<float>(reader.number("scale_emb"));
   config.residual_scale = static_cast<float>(reader.number("scale_depth") / std::sqrt(n_layers));
   config.logit_divisor =
@@ -166,7 +180,7 @@ void read_minicpm_shell(ConfigReader& reader, ModelConfig& config) {
 
 json head_options(ConfigReader& reader, const char* n_heads, const char* n_kv_heads,
                   std::int64_t head_dim) {
-  const std::int64_t heads = reader.positive(n_heads);
+  const std::int64_t heads = reader.positive(n_heads, kMostHeadFeatures / head_dim);
   const std::int64_t kv_heads = reader.positive(n_kv_heads);
   if (heads % kv_heads != 0) {
     reader.fail(n_kv_heads, fmt::format("{} does not divide {} {}", kv_heads, n_heads, heads));
@@ -178,17 +192,17 @@ json head_options(ConfigReader& reader, const char* n_heads, const char* n_kv_he
 }
 
 std::int64_t read_n_layers(ConfigReader& reader) {
-  constexpr std::int64_t kMostLayers = 10000;
-  const std::int64_t n_layers = reader.positive("num_hidden_layers");
-  if (n_layers > kMostLayers) {
-    reader.fail("num_hidden_layers",
-                fmt::format("is {}, at most {} are supported", n_layers, kMostLayers));
-  }
-  return n_layers;
+  return reader.positive("num_hidden_layers", kMostLayers);
 }
 
-std::int64_t read_head_dim(ConfigReader& reader, const ModelConfig& config) {
-  if (reader.has("head_dim")) return reader.positive("head_dim");
+std::int64_t read_head_dim(ConfigReader& reader, const std::string& field) {
+  const std::int64_t head_dim = reader.positive(field, kMostHeadDim);
+  if (head_dim % 2 != 0) reader.fail(field, fmt::format("must be even, got {}", head_dim));
+  return head_dim;
+}
+
+std::int64_t read_head_dim_or_share(ConfigReader& reader, const ModelConfig& config) {
+  if (reader.has("head_dim")) return read_head_dim(reader);
   reader.ignore({"head_dim"});
   const std::int64_t n_heads = reader.positive("num_attention_heads");
   if (config.hidden % n_heads != 0) {
@@ -196,7 +210,13 @@ std::int64_t read_head_dim(ConfigReader& reader, const ModelConfig& config) {
                                                    "head_dim",
                                                    n_heads, config.hidden));
   }
-  return config.hidden / n_heads;
+  const std::int64_t head_dim = config.hidden / n_heads;
+  if (head_dim > kMostHeadDim || head_dim % 2 != 0) {
+    reader.fail(
+        "num_attention_heads",
+        fmt::format("makes heads of {}; they must be even and at most {}", head_dim, kMostHeadDim));
+  }
+  return head_dim;
 }
 
 void add_softmax_layers(ConfigReader& reader, const std::string& kind, const json& options,

@@ -14,6 +14,9 @@
 
 namespace sala {
 
+/// Whether a number is positive and such that ratios of two of them are finite in fp32.
+bool is_plausible(double number);
+
 /// A JSON object of a config whose fields must all be accounted for. Errors name file and field.
 class ConfigReader {
  public:
@@ -23,8 +26,9 @@ class ConfigReader {
   bool has(const std::string& field) const;  // present and not null
   const nlohmann::json& required(const std::string& field);
   std::int64_t integer(const std::string& field);
-  std::int64_t positive(const std::string& field);
-  double number(const std::string& field);  // positive
+  /// most: what keeps products of sizes, such as the bytes of a whole model, far from overflow.
+  std::int64_t positive(const std::string& field, std::int64_t most = INT32_MAX);
+  double number(const std::string& field);  // one that is_plausible()
   bool boolean(const std::string& field);
   const std::string& text(const std::string& field);
   /// A field that may be absent, but must have this value when it is there.
@@ -61,8 +65,11 @@ nlohmann::json head_options(ConfigReader& reader, const char* n_heads, const cha
 /// num_hidden_layers, of a plausible number.
 std::int64_t read_n_layers(ConfigReader& reader);
 
+/// A field of a head's size.
+std::int64_t read_head_dim(ConfigReader& reader, const std::string& field = "head_dim");
+
 /// head_dim, or the hidden size a head where the config leaves it out.
-std::int64_t read_head_dim(ConfigReader& reader, const ModelConfig& config);
+std::int64_t read_head_dim_or_share(ConfigReader& reader, const ModelConfig& config);
 
 /// What the rotary embedding of a family may be.
 struct RopeRules {
@@ -91,7 +98,7 @@ struct Family {
   void (*read)(ConfigReader& reader, const Settings& settings, ModelConfig& config);
 };
 
-/// By model_type, or by architectures[0] when that field is absent.
+/// By model_type, with which architectures[0] must agree, or by that alone when it is absent.
 const Family& find_family(ConfigReader& reader);
 
 }  // namespace sala

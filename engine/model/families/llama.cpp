@@ -7,7 +7,7 @@ namespace sala {
 void read_llama(ConfigReader& reader, const Settings& settings, ModelConfig& config) {
   read_shell(reader, config);
 
-  const std::int64_t head_dim = read_head_dim(reader, config);
+  const std::int64_t head_dim = read_head_dim_or_share(reader, config);
   nlohmann::json options =
       head_options(reader, "num_attention_heads", "num_key_value_heads", head_dim);
   // Llama 2 was published before configs had a rope_theta.

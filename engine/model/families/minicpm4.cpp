@@ -7,7 +7,7 @@ namespace sala {
 void read_minicpm4(ConfigReader& reader, const Settings& settings, ModelConfig& config) {
   read_minicpm_shell(reader, config);
 
-  const std::int64_t head_dim = read_head_dim(reader, config);
+  const std::int64_t head_dim = read_head_dim_or_share(reader, config);
   nlohmann::json options =
       head_options(reader, "num_attention_heads", "num_key_value_heads", head_dim);
   // Some of the published configs leave rope_theta to their own class, where it is this.

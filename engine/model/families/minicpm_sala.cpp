@@ -35,7 +35,7 @@ double lightning_scale(ConfigReader& reader, std::int64_t head_dim) {
 
 void read_minicpm_sala(ConfigReader& reader, const Settings& settings, ModelConfig& config) {
   read_minicpm_shell(reader, config);
-  const std::int64_t head_dim = reader.positive("head_dim");
+  const std::int64_t head_dim = read_head_dim(reader);
   const nlohmann::json rope = read_rope(reader, settings, head_dim);
   nlohmann::json softmax =
       head_options(reader, "num_attention_heads", "num_key_value_heads", head_dim);
@@ -45,7 +45,7 @@ void read_minicpm_sala(ConfigReader& reader, const Settings& settings, ModelConf
   softmax["rms_norm_eps"] = config.rms_norm_eps;
   const std::string softmax_kind = add_sparse_options(reader, settings, softmax, config);
 
-  const std::int64_t linear_dim = reader.positive("lightning_head_dim");
+  const std::int64_t linear_dim = read_head_dim(reader, "lightning_head_dim");
   nlohmann::json linear = head_options(reader, "lightning_nh", "lightning_nkv", linear_dim);
   // The reference builds every head from head_dim; the head counts are this field's own.
   if (linear_dim != head_dim) reader.fail("lightning_head_dim", "must equal head_dim");

@@ -23,7 +23,7 @@ void read_qwen3(ConfigReader& reader, const Settings& settings, ModelConfig& con
   reader.only("use_sliding_window", false, "every layer attends to all tokens");
   reader.ignore({"max_window_layers", "sliding_window"});  // of use_sliding_window
 
-  const std::int64_t head_dim = reader.positive("head_dim");
+  const std::int64_t head_dim = read_head_dim(reader);
   nlohmann::json options =
       head_options(reader, "num_attention_heads", "num_key_value_heads", head_dim);
   options["rope"] = read_rope(reader, settings, head_dim, {.scalings = {"yarn"}});

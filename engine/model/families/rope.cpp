@@ -80,11 +80,11 @@ void scale_yarn(ConfigReader& scaling, const Turns& turns, json& rope) {
 /// LongRoPE, arXiv 2402.13753: a searched slowdown for every pair.
 void scale_longrope(ConfigReader& scaling, const Turns& turns, double extended, json& rope) {
   const json& slowdown = scaling.required("long_factor");
-  const auto is_positive = [](const json& value) {
-    return value.is_number() && value.get<double>() > 0;
+  const auto is_factor = [](const json& value) {
+    return value.is_number() && is_plausible(value.get<double>());
   };
   if (!slowdown.is_array() || slowdown.size() != static_cast<std::size_t>(turns.n_pairs()) ||
-      !std::all_of(slowdown.begin(), slowdown.end(), is_positive)) {
+      !std::all_of(slowdown.begin(), slowdown.end(), is_factor)) {
     scaling.fail("long_factor", fmt::format("must be {} positive numbers, half of head_dim, got {}",
                                             turns.n_pairs(), slowdown.dump()));
   }

@@ -251,8 +251,11 @@ std::vector<double> rotated(const std::vector<float>& x, std::int64_t n_heads,
   for (std::int64_t row = 0; row < static_cast<std::int64_t>(y.size()) / d; ++row) {
     const std::int64_t position = first + row / n_heads;
     for (std::int64_t i = 0; i < d / 2; ++i) {
+      const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(d);
+      const float stepwise =
+          1.0F / std::pow(static_cast<float>(rotary.theta), static_cast<float>(exponent));
       const double frequency =
-          std::pow(rotary.theta, -2.0 * static_cast<double>(i) / static_cast<double>(d));
+          rotary.exact_angle ? std::pow(rotary.theta, -exponent) : static_cast<double>(stepwise);
       const double slowdown =
           rotary.slowdown.empty() ? 1.0 : rotary.slowdown[static_cast<std::size_t>(i)];
       const float slowed = static_cast<float>(position) * (1.0F / static_cast<float>(slowdown));

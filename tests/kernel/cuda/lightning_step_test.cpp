@@ -103,7 +103,7 @@ TEST_F(LightningStep, norms_and_rotates_as_the_backend_does) {
         params.q_norm = pointer(q_weight);
         params.k_norm = pointer(k_weight);
         params.rotates = true;
-        for (int i = 0; i < 64; ++i) params.inv_freq[i] = std::pow(10000.0, -i / 64.0);
+        for (int i = 0; i < 64; ++i) params.inv_freq[i] = rotary.frequency(i);
       } else {
         backend_->norm_rotary(turned_q.view(), q_weight.view(), 1e-6F, rotary, position);
         backend_->norm_rotary(turned_k.view(), k_weight.view(), 1e-6F, rotary, position);

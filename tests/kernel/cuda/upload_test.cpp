@@ -9,7 +9,7 @@ namespace {
 
 using UploadTest = DeviceTest;
 
-constexpr std::int64_t kPiece = 1 << 21;  // elements that are sent at a time
+constexpr std::int64_t kPiece = 1 << 20;  // elements that are sent at a time
 
 /// A host matrix of one row, of 16-bit patterns or floats, and what bf16 makes of it.
 struct HostRow {

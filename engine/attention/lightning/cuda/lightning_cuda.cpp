@@ -258,8 +258,7 @@ class LightningCuda final : public AttentionLayer {
     if (heads.rope) {
       params.exact_angle = heads.rope->exact_angle;
       for (std::int64_t i = 0; i < heads.head_dim / 2; ++i) {
-        params.inv_freq[i] = std::pow(
-            heads.rope->theta, -2.0 * static_cast<double>(i) / static_cast<double>(heads.head_dim));
+        params.inv_freq[i] = heads.rotary().frequency(i);
       }
     }
     const Span span(context.trace, "linear_scan", kernels::step_cost(params));
