@@ -198,7 +198,7 @@ void analyse_accuracy(Analysis& analysis) {
   for (const std::size_t i : analysis.cells) {
     const CellRecord& cell = analysis.results->cells[i];
     for (const AnswerRecord& answer : cell.answers) {
-      if (answer.correct || is_perplexity(cell)) continue;
+      if (answer.correct || is_perplexity(cell) || cell.kind == "fidelity") continue;
       ++analysis.error_classes[analysis.subject_of_cell[i]][answer.error_class];
     }
     if (cell.status != "ok") analysis.failures.push_back(i);

@@ -86,6 +86,7 @@ struct RawValue {
 struct SpeedRow {
   std::size_t subject = 0;
   std::int64_t length = 0;
+  std::vector<std::size_t> cells;  // whose numbers these are
   std::optional<Estimate> ttft_ns;
   std::optional<Estimate> prefill_tok_s;
   std::optional<Estimate> decode_ns;  // per token after the first

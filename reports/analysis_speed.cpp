@@ -59,7 +59,7 @@ std::vector<std::size_t> timed_cells(const Analysis& analysis, std::size_t subje
   for (const std::size_t i : analysis.cells) {
     const CellRecord& cell = analysis.results->cells[i];
     if (analysis.subject_of_cell[i] != subject || cell.context_len != length) continue;
-    if (cell.values.empty() && cell.ledger.empty()) continue;
+    if (cell.kind == "profile" || (cell.values.empty() && cell.ledger.empty())) continue;
     ranked[cell.kind == "perf" ? 0 : is_perplexity(cell) ? 2 : 1].push_back(i);
   }
   for (std::vector<std::size_t>& cells : ranked) {
@@ -118,7 +118,8 @@ void analyse_speed(Analysis& analysis) {
       row.subject = subject;
       row.length = length;
       Gathered gathered;
-      for (const std::size_t i : timed_cells(analysis, subject, length)) {
+      row.cells = timed_cells(analysis, subject, length);
+      for (const std::size_t i : row.cells) {
         const CellRecord& cell = analysis.results->cells[i];
         gather_values(cell, gathered, row);
         gather_memory(cell, row);

@@ -133,7 +133,17 @@ std::string single_sentence(const Analysis& analysis, std::size_t subject) {
     sum += accuracy->mean * static_cast<double>(accuracy->n);
   }
   const std::string& label = analysis.subjects[subject].label;
-  if (n == 0) return fmt::format("{}: no answers were scored.", label);
+  if (n == 0) {
+    const bool has_fidelity =
+        std::any_of(analysis.cells.begin(), analysis.cells.end(), [&](std::size_t i) {
+          return analysis.subject_of_cell[i] == subject &&
+                 analysis.results->cells[i].kind == "fidelity";
+        });
+    return fmt::format("{}: {}.", label,
+                       has_fidelity
+                           ? "compared with its own weights with dense layers, see Fidelity"
+                           : "no answers were scored");
+  }
   return fmt::format("{} scores {}\u00a0% on {} prompts.", label,
                      percent_text(sum / static_cast<double>(n)), n);
 }

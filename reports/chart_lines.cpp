@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -27,28 +26,6 @@ json lengths_axis(const Analysis& analysis) {
           {"labelExpr", kLengthLabel},
           {"labelOverlap", true},
           {"grid", false}};
-}
-
-/// A logarithmic axis just around [low, high], with the roundest ticks of which there are three.
-void log_axis(double low, double high, json& y) {
-  low /= 1.25;
-  high *= 1.25;
-  json ticks;
-  for (const std::vector<int>& steps :
-       {std::vector{1}, std::vector{1, 2, 5}, std::vector{1, 2, 3, 4, 5, 6, 7, 8, 9}}) {
-    ticks = json::array();
-    for (double decade = std::pow(10.0, std::floor(std::log10(low))); decade <= high;
-         decade *= 10) {
-      for (const int step : steps) {
-        const double tick = decade * step;
-        if (tick >= low && tick <= high) ticks.push_back(tick);
-      }
-    }
-    if (ticks.size() >= 3) break;
-  }
-  y["scale"] = {{"type", "log"}, {"domain", {low, high}}, {"nice", false}};
-  y["axis"] = {{"format", "~r"}};
-  if (!ticks.empty()) y["axis"]["values"] = ticks;
 }
 
 /// Says what the marks mean at each subject's shortest length alone: words at every one overlap.

@@ -3,6 +3,8 @@
 #include "reports/chart_parts.h"
 
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 namespace sala {
 
@@ -38,6 +40,27 @@ const json& ink() {
   return colour;
 }
 
+void log_axis(double low, double high, json& channel) {
+  low /= 1.25;
+  high *= 1.25;
+  json ticks;
+  for (const std::vector<int>& steps :
+       {std::vector{1}, std::vector{1, 2, 5}, std::vector{1, 2, 3, 4, 5, 6, 7, 8, 9}}) {
+    ticks = json::array();
+    for (double decade = std::pow(10.0, std::floor(std::log10(low))); decade <= high;
+         decade *= 10) {
+      for (const int step : steps) {
+        const double tick = decade * step;
+        if (tick >= low && tick <= high) ticks.push_back(tick);
+      }
+    }
+    if (ticks.size() >= 3) break;
+  }
+  channel["scale"] = {{"type", "log"}, {"domain", {low, high}}, {"nice", false}};
+  channel["axis"] = {{"format", "~r"}};
+  if (!ticks.empty()) channel["axis"]["values"] = ticks;
+}
+
 SubjectStyle subject_style(const Analysis& analysis) {
   static const std::array<json, 4> dashes{json::array({1, 0}), json::array({6, 3}),
                                           json::array({2, 2}), json::array({8, 3, 2, 3})};
@@ -59,6 +82,24 @@ SubjectStyle subject_style(const Analysis& analysis) {
     return out;
   };
   return {channel(colours), channel(dash_range), channel(shape_range)};
+}
+
+void add_side_texts(const json& rows, const json& x, const json& y, int distance, json& spec) {
+  for (const bool to_left : {true, false}) {
+    json values = json::array();
+    for (const json& row : rows) {
+      if (row["to_left"] == to_left) values.push_back(row);
+    }
+    if (values.empty()) continue;
+    spec["layer"].push_back(
+        {{"data", {{"values", std::move(values)}}},
+         {"mark",
+          {{"type", "text"},
+           {"fontSize", 12},
+           {"dx", to_left ? -distance : distance},
+           {"align", to_left ? "right" : "left"}}},
+         {"encoding", {{"x", x}, {"y", y}, {"text", {{"field", "text"}, {"type", "nominal"}}}}}});
+  }
 }
 
 void add_crossover_band(const Crossover& crossover, json& spec) {

@@ -23,12 +23,21 @@ nlohmann::json base_spec();
 /// Colour channel of text: white where the row's field `dark` is true.
 const nlohmann::json& ink();
 
+/// Makes a channel logarithmic just around [low, high], with the roundest ticks of which there are
+/// three.
+void log_axis(double low, double high, nlohmann::json& channel);
+
 /// Colour, dash and marker of the subjects: any one of the three is enough to tell them apart.
 struct SubjectStyle {
   nlohmann::json colour, dash, shape;
 };
 
 SubjectStyle subject_style(const Analysis& analysis);
+
+/// Adds each row's `text` at its place on the axes of `x` and `y`, to the left of the place where
+/// the row's `to_left` is true, else to the right.
+void add_side_texts(const nlohmann::json& rows, const nlohmann::json& x, const nlohmann::json& y,
+                    int distance, nlohmann::json& spec);
 
 /// Rules the crossing into a chart over length and shades its interval, both within the lengths
 /// that were measured; nothing where there is no crossing.

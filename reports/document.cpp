@@ -226,8 +226,8 @@ Section environment_section(const Analysis& analysis) {
 Section reproduce_section(const Analysis& analysis) {
   Section section{"reproduce", "How to reproduce", {}, {}, {}, {}};
   section.paragraphs.emplace_back(
-      "The commands that made these results, in order. The same command again resumes what is "
-      "missing; another database file (--db) measures everything anew.");
+      "The commands that made these results, in order. sala run again resumes what is missing; "
+      "another database file (--db) measures everything anew.");
   std::set<std::string> known;
   for_each_run(analysis, [&](std::size_t, const RunRecord& run) {
     std::string line;
@@ -269,9 +269,9 @@ Document make_document(const Analysis& analysis) {
   document.verdict = analysis.verdict_sentences;
   for (Section (*make)(const Analysis&) :
        {needle_section, lengths_section, accuracy_section, perplexity_section, speed_section,
-        latency_section, stages_section, roofline_section, kernels_section, memory_section,
-        sensors_section, failures_section, routes_section, environment_section,
-        reproduce_section}) {
+        latency_section, stages_section, roofline_section, kernels_section, profile_section,
+        memory_section, fidelity_section, pareto_section, sensors_section, history_section,
+        failures_section, routes_section, environment_section, reproduce_section}) {
     Section section = make(analysis);
     if (section.paragraphs.empty() && section.tables.empty()) continue;
     document.sections.push_back(std::move(section));

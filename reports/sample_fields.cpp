@@ -51,13 +51,14 @@ json maybe(const std::optional<std::int64_t>& value) {
 
 /// The sample's value of a metric of the whole request.
 json measured(const SampleRef& s, std::string_view metric) {
-  for (const ValueRecord& value : s.cell.values) {
-    if (value.rep == s.index && value.pos == -1 && value.stage == "total" &&
-        value.metric == metric) {
-      return value.value;
-    }
-  }
-  return {};
+  const auto found = s.totals.find(metric);
+  return found == s.totals.end() ? json() : json(found->second);
+}
+
+/// A time kept with the answer, which knows of no flag.
+template <typename Get>
+json time_of_answer(const SampleRef& s, Get get) {
+  return s.flagged ? json() : of_answer(s, [&](const AnswerRecord& a) { return maybe(get(a)); });
 }
 
 constexpr SampleField kFields[] = {
@@ -118,11 +119,11 @@ constexpr SampleField kFields[] = {
      }},
     {"ttft_ns",
      [](const SampleRef& s) {
-       json value = of_answer(s, [](auto& a) { return maybe(a.ttft_ns); });
+       json value = time_of_answer(s, [](auto& a) { return a.ttft_ns; });
        return value.is_null() ? measured(s, "ttft_ns") : value;
      }},
     {"total_ns",
-     [](const SampleRef& s) { return of_answer(s, [](auto& a) { return maybe(a.total_ns); }); }},
+     [](const SampleRef& s) { return time_of_answer(s, [](auto& a) { return a.total_ns; }); }},
     {"prefill_tok_s", [](const SampleRef& s) { return measured(s, "prefill_tok_s"); }},
     {"tpot_ns", [](const SampleRef& s) { return measured(s, "tpot_ns"); }},
     {"device_peak_bytes", [](const SampleRef& s) { return measured(s, "device_peak_bytes"); }},
@@ -148,14 +149,23 @@ std::span<const SampleField> sample_fields() {
 
 void for_each_sample(const Results& results, const std::function<void(const SampleRef&)>& visit) {
   for (const CellRecord& cell : results.cells) {
-    std::set<std::int64_t> speed_only;  // repetitions without an answer
-    for (const ValueRecord& value : cell.values) speed_only.insert(value.rep);
-    for (const AnswerRecord& answer : cell.answers) speed_only.erase(answer.sample_index);
-    for (const AnswerRecord& answer : cell.answers) {
-      visit({results, cell, &answer, answer.sample_index});
+    const std::set<std::int64_t> flagged(cell.flagged.begin(), cell.flagged.end());
+    std::map<std::int64_t, std::map<std::string_view, double>> totals;  // by repetition
+    for (const ValueRecord& value : cell.values) {
+      std::map<std::string_view, double>& of_sample = totals[value.rep];
+      if (value.pos == -1 && value.stage == "total") of_sample.emplace(value.metric, value.value);
     }
-    for (const std::int64_t rep : speed_only) visit({results, cell, nullptr, rep});
-    if (cell.answers.empty() && speed_only.empty()) visit({results, cell, nullptr, -1});
+    const auto visit_sample = [&](const AnswerRecord* answer, std::int64_t index) {
+      const auto found = totals.find(index);
+      visit({results, cell, answer, index, flagged.contains(index),
+             found == totals.end() ? std::map<std::string_view, double>() : found->second});
+    };
+    std::set<std::int64_t> speed_only;  // repetitions without an answer
+    for (const auto& [rep, of_sample] : totals) speed_only.insert(rep);
+    for (const AnswerRecord& answer : cell.answers) speed_only.erase(answer.sample_index);
+    for (const AnswerRecord& answer : cell.answers) visit_sample(&answer, answer.sample_index);
+    for (const std::int64_t rep : speed_only) visit_sample(nullptr, rep);
+    if (cell.answers.empty() && speed_only.empty()) visit_sample(nullptr, -1);
   }
 }
 

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string_view>
@@ -15,8 +17,10 @@ namespace sala {
 struct SampleRef {
   const Results& results;
   const CellRecord& cell;
-  const AnswerRecord* answer = nullptr;  // none for speed samples and failures
-  std::int64_t index = -1;               // sample index, or -1 for a failure
+  const AnswerRecord* answer = nullptr;         // none for speed samples and failures
+  std::int64_t index = -1;                      // sample index, or -1 for a failure
+  bool flagged = false;                         // its times say nothing
+  std::map<std::string_view, double> totals{};  // by metric, of the whole request
 };
 
 struct SampleField {

@@ -112,7 +112,7 @@ if wants sanitizers; then
     tools="memcheck racecheck initcheck"
     case $name in
       engine_* | *_cuda_test | sensors_test | upload_test) continue ;; # whole models; no kernel
-      *_layer_test) tools="memcheck initcheck" ;;                     # kernels that have tests of their own
+      *_layer_test) tools=memcheck ;;                                 # kernels that have tests of their own
     esac
     for tool in $tools; do
       flags=(--tool "$tool" --error-exitcode 9 --print-limit 5)

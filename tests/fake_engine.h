@@ -43,7 +43,7 @@ class FakeTokenizer final : public Tokenizer {
 };
 
 /// Answers whatever `answer` says of the prompt's text; throws what it throws.
-class FakeEngine final : public Engine {
+class FakeEngine : public Engine {
  public:
   using AnswerFunction = std::function<std::string(const std::string& prompt)>;
 

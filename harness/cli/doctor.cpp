@@ -20,6 +20,7 @@
 #include "engine/bench/ceilings.h"
 #include "harness/cli/command.h"
 #include "harness/plan/sizes.h"
+#include "harness/profile/run_tool.h"
 #include "harness/runner/manifest.h"
 #include "harness/store/database.h"
 
@@ -143,6 +144,14 @@ void check_variables(Findings& findings) {
   }
 }
 
+void check_profilers(Findings& findings) {
+  for (const char* tool : {"nsys", "ncu"}) {
+    const auto found = find_nsight(tool);
+    findings.push_back(
+        {tool, found ? found->string() : "not found; only sala profile --nsight needs it", ""});
+  }
+}
+
 void check_data(Findings& findings) {
   try {
     const fs::path data = data_dir();
@@ -198,6 +207,7 @@ int doctor(const DoctorFlags& flags) {
   check_devices(findings);
   check_libraries(findings);
   check_variables(findings);
+  check_profilers(findings);
   check_data(findings);
   check_database(flags.db, findings);
 

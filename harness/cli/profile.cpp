@@ -7,17 +7,21 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 
 #include "engine/base/error.h"
 #include "harness/cli/command.h"
 #include "harness/cli/options.h"
 #include "harness/cli/output_file.h"
+#include "harness/cli/profile_nsight.h"
 #include "harness/plan/sizes.h"
 #include "harness/profile/chrome_trace.h"
-#include "harness/profile/nsight_command.h"
+#include "harness/profile/profile_cell.h"
 #include "harness/profile/stage_table.h"
+#include "harness/runner/manifest.h"
 #include "harness/runner/measure.h"
+#include "harness/store/writer.h"
 
 namespace sala {
 namespace {
@@ -34,10 +38,8 @@ struct ProfileFlags {
   std::string trace;
   bool json = false;
   bool cold = false;
-  std::string nsight;  // nsys, ncu or empty
-  std::string stage;
-  std::string report = "sala-profile";
-  bool print = false;
+  std::string db;
+  NsightFlags nsight;
 };
 
 /// Random tokens, and as many forced steps after the first output.
@@ -106,52 +108,26 @@ void print(const StageTable& table, const Output& output) {
              ms(static_cast<double>(output.timing.total_ns)), "", 100.0);
 }
 
-/// This command without its rehearsal, which would be captured first, under a tool of Nsight.
-int run_under_nsight(const ProfileFlags& flags, const CLI::App& app) {
-  if (flags.model.device == "cpu") {
-    throw Error("--nsight", "looks at a GPU, --device is cpu; leave --nsight out");
-  }
-  std::vector<std::string> program{fs::read_symlink("/proc/self/exe"), "profile"};
-  for (const CLI::Option* option : app.get_options()) {
-    const std::string name = option->get_name();
-    if (name == "--nsight" || name == "--stage" || name == "--report" || name == "--print" ||
-        name == "--cold") {
-      continue;
-    }
-    for (const std::string& value : option->results()) {
-      program.push_back(name);
-      if (option->get_items_expected_max() > 0) program.push_back(value);
-    }
-  }
-  program.emplace_back("--cold");
-  std::vector<std::string> command =
-      nsight_command(flags.nsight, flags.stage, flags.report, program);
-  if (flags.print) {
-    fmt::print("{}\n", shell_line(command));
-    return 0;
-  }
-  std::vector<char*> argv;
-  argv.reserve(command.size() + 1);
-  for (std::string& word : command) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  execvp(argv[0], argv.data());
-  throw Error(flags.nsight,
-              "cannot be started; put it on the PATH, or see the command with --print");
-}
-
 int profile(const ProfileFlags& flags) {
   const std::int64_t length = parse_size(flags.length);
   if (length > kMostTokens) {
     throw Error("--length", "'{}' is more than {} tokens", flags.length, format_size(kMostTokens));
   }
   if (!flags.trace.empty()) check_writable(flags.trace);
+  std::optional<ResultWriter> writer;
+  if (!flags.db.empty()) writer.emplace(flags.db, command_line());
   EngineOptions options = flags.model.options();
   options.keep_timeline = true;
   const auto engine = make_engine(options);
   const EngineInfo& info = engine->info();
   const Request request = make_profile_request(length, flags.steps, info.vocab_size);
   if (!flags.cold) rehearse(request, *engine);
-  const Output output = engine->run(request);
+  const ProfiledRequest profiled{.length = length,
+                                 .steps = flags.steps,
+                                 .cold = flags.cold,
+                                 .profiler = flags.nsight.under,
+                                 .output = engine->run(request)};
+  const Output& output = profiled.output;
   const StageTable table = stage_table(output);
 
   if (!flags.trace.empty()) {
@@ -159,23 +135,39 @@ int profile(const ProfileFlags& flags) {
         fmt::format("{}, {} tokens, {} steps", info.name, format_size(length), flags.steps);
     write_whole(flags.trace, {chrome_trace(output, title, info.device)});
   }
+  if (writer) {
+    store_profile(profiled, *engine, options, *writer);
+    fmt::print(stderr, "the profile is stored in {} as run {}\n", flags.db, writer->sweep_uid());
+  }
   if (!flags.json) {
     print(table, output);
     return 0;
   }
-  const Json result = {{"model", info.name},
-                       {"device", info.device},
-                       {"prompt_tokens", length},
-                       {"decode_steps", flags.steps},
-                       {"chunk", info.chunk},
-                       {"request_ms", ms(static_cast<double>(output.timing.total_ns))},
-                       {"ttft_ms", ms(static_cast<double>(output.timing.ttft_ns))},
-                       {"gap_ms", ms(static_cast<double>(table.gap_ns))},
-                       {"gap_share", table.gap_share},
-                       {"timing_ms", ms(output.timing.stage_overhead_ns)},
-                       {"stages", as_json(table)}};
+  Json result = {{"model", info.name},
+                 {"device", info.device},
+                 {"prompt_tokens", length},
+                 {"decode_steps", flags.steps},
+                 {"chunk", info.chunk},
+                 {"request_ms", ms(static_cast<double>(output.timing.total_ns))},
+                 {"ttft_ms", ms(static_cast<double>(output.timing.ttft_ns))},
+                 {"gap_ms", ms(static_cast<double>(table.gap_ns))},
+                 {"gap_share", table.gap_share},
+                 {"timing_ms", ms(output.timing.stage_overhead_ns)},
+                 {"stages", as_json(table)}};
+  if (writer) result["run"] = writer->sweep_uid();
   fmt::print("{}\n", result.dump(-1, ' ', false, Json::error_handler_t::replace));
   return 0;
+}
+
+int run(const ProfileFlags& flags, const CLI::App& app) {
+  if (!flags.nsight.read.empty()) return show_report(flags.nsight, flags.db, flags.json);
+  if (flags.model.model.empty()) throw Error("--model", "is required");
+  if (flags.length.empty()) throw Error("--length", "is required");
+  if (flags.nsight.tool.empty()) return profile(flags);
+  if (flags.model.device == "cpu") {
+    throw Error("--nsight", "looks at a GPU, --device is cpu; leave --nsight out");
+  }
+  return profile_under_nsight(flags.nsight, app, flags.db, flags.json);
 }
 
 }  // namespace
@@ -183,7 +175,8 @@ int profile(const ProfileFlags& flags) {
 Action setup_profile(CLI::App& app) {
   const auto flags = std::make_shared<ProfileFlags>();
   flags->model.declare(app);
-  app.add_option("--length", flags->length, "Tokens of the prompt, e.g. 4k")->required();
+  app.get_option("--model")->required(false);  // a report is read without
+  app.add_option("--length", flags->length, "Tokens of the prompt, e.g. 4k");
   app.add_option("--steps", flags->steps, "Decode steps after the first output")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
@@ -191,19 +184,9 @@ Action setup_profile(CLI::App& app) {
       ->type_name("FILE");
   app.add_flag("--json", flags->json, "Print one JSON object");
   app.add_flag("--cold", flags->cold, "Let the request pay what its length costs once");
-  CLI::Option* nsight = app.add_option(
-      "--nsight", flags->nsight,
-      "nsys: a timeline of the request; ncu: counters of the kernels of one --stage");
-  app.add_option("--stage", flags->stage, "Stage for ncu, e.g. prefill.lightning.qkv")
-      ->needs(nsight);
-  app.add_option("--report", flags->report, "File for Nsight, without extension")
-      ->needs(nsight)
-      ->capture_default_str();
-  app.add_flag("--print", flags->print, "Print the command of Nsight instead of running it")
-      ->needs(nsight);
-  return [flags, &app] {
-    return flags->nsight.empty() ? profile(*flags) : run_under_nsight(*flags, app);
-  };
+  app.add_option("--db", flags->db, "Results database to store in");
+  flags->nsight.declare(app);
+  return [flags, &app] { return run(*flags, app); };
 }
 
 }  // namespace sala

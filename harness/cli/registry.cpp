@@ -7,6 +7,7 @@ namespace sala {
 Action setup_bench(CLI::App& app);
 Action setup_compare(CLI::App& app);
 Action setup_doctor(CLI::App& app);
+Action setup_fidelity(CLI::App& app);
 Action setup_gate(CLI::App& app);
 Action setup_generate(CLI::App& app);
 Action setup_inspect(CLI::App& app);
@@ -23,6 +24,8 @@ std::span<const Command> commands() {
        setup_bench},
       {"compare", "Two runs, two builds or the two models of one run side by side", setup_compare},
       {"doctor", "What this machine offers and what is missing", setup_doctor},
+      {"fidelity", "How near a block-sparse model stays to its own weights with dense layers",
+       setup_fidelity},
       {"gate", "The regression verdict after a change, by exit code and for a pull request",
        setup_gate, 64},
       {"generate", "Prompt in, greedy text out, with timings", setup_generate},

@@ -150,7 +150,7 @@ CellRow make_row(const Suite& suite, const SuiteCell& cell, const Side& side, co
               .context_len = cell.length,
               .params = with_device_name(params, info).dump(),
               .est_bytes = sum_bytes(side.engine->plan_memory(cell.length))};
-  if (suite.kind == "accuracy") {
+  if (suite.kind != "perf") {
     row.task = TaskRow{.family = task_info.name,
                        .version = task_info.version,
                        .scorer = task_info.scorer,

@@ -22,7 +22,7 @@ struct SuiteCell {
 
 struct Suite {
   std::string name;
-  std::string kind = "accuracy";  // or perf: fixed prompt and continuation, no score
+  std::string kind = "accuracy";  // or perf: fixed prompt and continuation, no score; or fidelity
   std::uint64_t seed = 42;
   std::string mode = "strict";         // or official
   std::vector<std::string> data;       // folders and text files; empty: built in

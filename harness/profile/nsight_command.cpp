@@ -2,39 +2,43 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/profile/nsight_command.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "engine/base/error.h"
+#include "harness/profile/ncu_reader.h"
 
 namespace sala {
 
-std::vector<std::string> nsight_command(const std::string& tool, const std::string& stage,
-                                        const std::string& report,
-                                        const std::vector<std::string>& program) {
-  std::vector<std::string> command;
+NsightCommand nsight_command(const std::string& tool, const std::string& stage,
+                             const std::string& report, const std::vector<std::string>& program) {
+  NsightCommand command;
   if (tool == "nsys") {
     if (!stage.empty()) {
       throw Error("--stage", "chooses kernels for ncu; nsys shows every stage, leave it out");
     }
-    command = {"nsys",
-               "profile",
-               "--trace=cuda,nvtx",
-               "--cuda-graph-trace=node",
-               "--capture-range=nvtx",
-               "--nvtx-capture=request@sala",
-               "--capture-range-end=stop"};
+    command = {{"nsys", "profile", "--trace=cuda,nvtx", "--sample=none", "--cpuctxsw=none",
+                "--cuda-graph-trace=node", "--capture-range=nvtx", "--nvtx-capture=request@sala",
+                "--capture-range-end=stop", "--force-overwrite=true"},
+               report + ".nsys-rep"};
   } else if (tool == "ncu") {
-    if (stage.empty()) {
-      throw Error("--stage",
-                  "is missing; ncu runs each kernel dozens of times, so name one stage of the "
-                  "table, e.g. prefill.lightning.qkv");
-    }
     // The slash says that ranges are pushed and popped.
-    command = {"ncu",   "--nvtx", "--nvtx-include", "sala@" + stage + "/", "--launch-count", "8",
-               "--set", "full"};
+    command = {{"ncu", "--nvtx", "--nvtx-include",
+                fmt::format("sala@{}/", stage.empty() ? "request" : stage), "--clock-control",
+                "none", "--cache-control", "none", "--force-overwrite"},
+               report + ".ncu-rep"};
+    std::vector<std::string>& words = command.words;
+    if (stage.empty()) {
+      words.insert(words.end(), {"--metrics", kNcuDuration});
+    } else {
+      words.insert(words.end(), {"--launch-count", "8", "--set", "full", "--metrics",
+                                 fmt::format("{},{}", kNcuDuration, fmt::join(kNcuCounters, ","))});
+    }
   } else {
     throw Error("--nsight", "'{}' is not nsys or ncu", tool);
   }
-  command.insert(command.end(), {"-o", report});
-  command.insert(command.end(), program.begin(), program.end());
+  command.words.insert(command.words.end(), {"-o", report});
+  command.words.insert(command.words.end(), program.begin(), program.end());
   return command;
 }
 

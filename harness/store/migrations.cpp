@@ -21,9 +21,8 @@ struct Migration {
 
 // To change the schema: add schema_v<N>.sql, raise kSchemaVersion and add a row.
 constexpr Migration kMigrations[] = {
-    {1, "initial", &kSchemaV1},
-    {2, "gate", &kSchemaV2},
-    {3, "sensors and ceilings", &kSchemaV3},
+    {1, "initial", &kSchemaV1},  {2, "gate", &kSchemaV2},  {3, "sensors and ceilings", &kSchemaV3},
+    {4, "fidelity", &kSchemaV4}, {5, "views", &kSchemaV5}, {6, "profile", &kSchemaV6},
 };
 
 }  // namespace

@@ -135,6 +135,10 @@ void read_answers(const SQLite::Database& db, std::int64_t run_id, CellRecord& c
       "FROM answer a JOIN prompt p USING(prompt_id) WHERE a.run_id = ? "
       "ORDER BY p.sample_index, a.prompt_id, a.repeat");
   row.bind(1, run_id);
+  std::map<std::pair<std::int64_t, std::int64_t>, std::size_t> earlier;  // prompt and repeat
+  for (std::size_t i = 0; i < cell.answers.size(); ++i) {
+    earlier[{cell.answers[i].prompt, cell.answers[i].repeat}] = i;
+  }
   while (row.executeStep()) {
     AnswerRecord answer;
     answer.run = cell.runs.size() - 1;
@@ -156,15 +160,13 @@ void read_answers(const SQLite::Database& db, std::int64_t run_id, CellRecord& c
     answer.ttft_ns = maybe_int(row.getColumn(15));
     answer.total_ns = maybe_int(row.getColumn(16));
     answer.detail = text(row.getColumn(17));
+    if (cell.kind == "fidelity") answer.fidelity = read_fidelity(db, run_id, answer.prompt);
     // A prompt answered again by a later attempt counts once.
-    const auto same = [&](const AnswerRecord& other) {
-      return other.prompt == answer.prompt && other.repeat == answer.repeat;
-    };
-    const auto known = std::find_if(cell.answers.begin(), cell.answers.end(), same);
-    if (known == cell.answers.end()) {
+    const auto known = earlier.find({answer.prompt, answer.repeat});
+    if (known == earlier.end()) {
       cell.answers.push_back(std::move(answer));
     } else {
-      *known = std::move(answer);
+      cell.answers[known->second] = std::move(answer);
     }
   }
 }
@@ -379,13 +381,14 @@ Results read_all(const SQLite::Database& db, const std::string& path,
     run.grade = text(row.getColumn(9));
     run.flags = row.getColumn(10).getInt64();
     if (cell.status != "ok") cell.status = run.status;
+    run.kernels = read_kernels(db, run_id);
     read_oom(db, run_id, run);
     if (has_sensors) {
       read_telemetry(db, run_id, run);
       read_ceilings(db, run_id, cell);
     }
-    read_ledger(db, run_id, cell);
     if (run.status == "invalid") continue;  // its numbers are kept, and used nowhere
+    read_ledger(db, run_id, cell);
     read_answers(db, run_id, cell);
     read_values(db, run_id, cell);
     read_flagged(db, run_id, cell);

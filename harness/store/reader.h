@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "engine/base/ceilings.h"
+#include "harness/store/fidelity_rows.h"
+#include "harness/store/profile_rows.h"
 
 namespace SQLite {
 class Database;
@@ -78,6 +80,7 @@ struct RunRecord {
   std::vector<std::string> argv;
   std::optional<OomRecord> oom;
   std::optional<TelemetryRecord> telemetry;
+  std::vector<KernelProfileRow> kernels;  // by tool
 };
 
 struct AnswerRecord {
@@ -100,6 +103,7 @@ struct AnswerRecord {
   std::string detail;       // JSON object of the scorer, or empty
   std::optional<std::int64_t> ttft_ns;
   std::optional<std::int64_t> total_ns;
+  PromptFidelity fidelity;  // of cells of that kind
 };
 
 /// One raw number of a cell: rep counts repetitions, pos is a token position or -1.

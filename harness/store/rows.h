@@ -10,6 +10,7 @@
 
 #include "engine/base/ceilings.h"
 #include "engine/request.h"
+#include "harness/store/fidelity_rows.h"
 
 namespace sala {
 
@@ -143,6 +144,7 @@ struct SampleRow {
   std::optional<DriverMemory> driver_memory{};
   std::vector<RouteEntry> route;
   std::vector<TelemetryRow> telemetry{};
+  PromptFidelity fidelity{};  // of the answer's prompt
 };
 
 struct OomRow {

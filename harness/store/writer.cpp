@@ -265,7 +265,8 @@ struct ResultWriter::Impl {
     task_ids.push_back(task);
   }
 
-  void add_answer(const PromptRow& prompt, const AnswerRow& answer) {
+  /// Returns the id of the prompt.
+  std::int64_t add_answer(const PromptRow& prompt, const AnswerRow& answer) {
     const std::int64_t id = prompt_id(*db, *task_ids[run_cell], prompt);
     execute(*db,
             "INSERT INTO answer(run_id,prompt_id,output,output_tokens_sha256,n_out,finish,score,"
@@ -273,6 +274,7 @@ struct ResultWriter::Impl {
             run_id, id, answer.output, answer.output_tokens_sha256, answer.n_out, answer.finish,
             answer.score, answer.error_class.empty(), null_if_empty(answer.error_class),
             null_if_empty(answer.scorer_detail), answer.ttft_ns, answer.total_ns);
+    return id;
   }
 
   void add_values(const std::vector<ValueRow>& values) {
@@ -429,7 +431,10 @@ void ResultWriter::begin_run(std::size_t cell) {
 void ResultWriter::append(const SampleRow& sample) {
   Impl& impl = *impl_;
   impl.transact([&] {
-    if (sample.answer) impl.add_answer(sample.answer->first, sample.answer->second);
+    if (sample.answer) {
+      const std::int64_t prompt = impl.add_answer(sample.answer->first, sample.answer->second);
+      add_fidelity(*impl.db, impl.run_id, prompt, sample.fidelity);
+    }
     impl.add_values(sample.values);
     impl.replace_ledger(sample);
     impl.add_route(sample.route);

@@ -1,7 +1,7 @@
 // Opens an HTML report in headless Chromium and checks what a reader relies on.
 // SPDX-License-Identifier: Apache-2.0
 // usage: node check_report.mjs PAGE_WRITER | FILE.html [FOLDER for screenshots]
-// A PAGE_WRITER is a program that writes made-up reports to the path it is given.
+// A PAGE_WRITER is a program that writes made-up reports to the path it is given: PAGE [history|large].
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -12,7 +12,9 @@ import { pathToFileURL } from 'node:url';
 const kSkipped = 77; // CTest shows the test as skipped
 const kPhone = { width: 360, height: 740 };
 const kDesktop = { width: 1280, height: 900 };
-const kLargestPage = 5 * 1024 * 1024;
+const kLargestPage = 5_000_000;
+const kSlowestOpen = 2000; // ms until every chart is drawn, with 10,000 samples behind the page
+const kOpens = 5; // the fastest counts: other programs share this machine
 
 function skip(why) {
   console.log(`skipped: ${why}`);
@@ -32,7 +34,7 @@ const madeUp = !subject.endsWith('.html');
 const file = madeUp ? join(work, 'report.html') : resolve(subject);
 if (madeUp) execFileSync(subject, [file]);
 if (shots) mkdirSync(shots, { recursive: true });
-const url = pathToFileURL(file).href;
+let url = pathToFileURL(file).href;
 const html = readFileSync(file, 'utf8');
 if (!html.includes('class="chart"') && html.includes('tables only')) {
   skip('the program was built without the chart library; run npm ci in reports/web and build again');
@@ -158,8 +160,57 @@ await check('the_page_is_structured', { viewport: kDesktop }, async (page) => {
     return found;
   });
   assert.deepEqual(problems, []);
-  assert.ok(statSync(file).size < kLargestPage, 'the page is larger than 5 MiB');
+  assert.ok(statSync(file).size < kLargestPage, 'the page is larger than 5 MB');
 });
+
+/** Goes on with another page of the writer; the checks above have closed theirs. */
+function write(kind) {
+  const page = join(work, `${kind}.html`);
+  execFileSync(subject, [page, kind]);
+  url = pathToFileURL(page).href;
+  return page;
+}
+
+if (madeUp) {
+  write('history');
+  await check('history_shows_its_steps_and_the_pareto_panels_their_points', { viewport: kDesktop },
+    async (page) => {
+      const texts = await page.$$eval('#history .chart svg text', (list) =>
+        list.map((text) => text.textContent));
+      for (const step of ['+5.9 %', '\u221210.0 %', '\u221220.0 points']) {
+        assert.ok(texts.includes(step), `no chart says ${step}`);
+      }
+      const cut = await page.$$eval('#history .chart svg, #pareto .chart svg', (list) =>
+        list.filter((svg) => {
+          const box = svg.getBoundingClientRect();
+          return Array.from(svg.querySelectorAll('text')).some((text) => {
+            const inside = text.getBoundingClientRect();
+            return inside.right > box.right + 1 || inside.left < box.left - 1;
+          });
+        }).length);
+      assert.equal(cut, 0, 'words leave their chart');
+      const points = await page.$$eval('#pareto .chart', (charts) =>
+        charts.map((chart) => chart.querySelectorAll('svg .mark-symbol path').length));
+      assert.deepEqual(points, [2]);
+      await shoot(page, 'history');
+    });
+
+  const large = write('large');
+  await check('ten_thousand_samples_open_in_two_seconds', { viewport: kDesktop }, async (page) => {
+    assert.ok(statSync(large).size < kLargestPage, 'the page is larger than 5 MB');
+    const times = [];
+    for (let i = 0; i < kOpens; ++i) {
+      const start = performance.now();
+      await page.goto(url);
+      await page.waitForFunction(() => document.documentElement.dataset.charts);
+      times.push(Math.round(performance.now() - start));
+    }
+    console.log(`        ${statSync(large).size} bytes, opened in ${times.join(', ')} ms`);
+    assert.ok(Math.min(...times) < kSlowestOpen, `opened in ${times.join(', ')} ms`);
+    assert.equal(await page.getAttribute('html', 'data-charts'), 'drawn');
+    await shoot(page, 'large');
+  });
+}
 
 await browser.close();
 process.exit(failures === 0 ? 0 : 1);

@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "tests/nsight_files.h"
 #include "tests/run_sala.h"
 
 namespace sala::testing {
@@ -131,32 +132,181 @@ TEST_F(ProfileCommandTest, the_command_for_nsight_can_be_printed) {
   EXPECT_TRUE(run.out.starts_with("ncu --nvtx --nvtx-include sala@prefill.lightning.qkv/ "))
       << run.out;
   for (const char* text : {" -o 'a report' ", " profile ", " --length 300", " --device cuda",
-                           " --weights random:1", " --json ", " --cold\n"}) {
+                           " --weights random:1", " --cold --json --under ncu\n"}) {
     EXPECT_NE(run.out.find(text), std::string::npos) << text << " is not in " << run.out;
   }
   EXPECT_EQ(run.out.find("--print"), std::string::npos) << "it would call itself";
 }
 
-TEST_F(ProfileCommandTest, nsight_runs_this_program) {
-  const auto fake = folder_ / "nsys";
-  std::ofstream(fake) << "#!/bin/sh\nfor word; do echo \"$word\"; done\nexit 7\n";
-  std::filesystem::permissions(fake, std::filesystem::perms::owner_all);
+/// Tools that are scripts on the PATH: each runs the program that it is given, as the real ones do,
+/// and then `tail`. The reports that they "make" are files of the test.
+class NsightTest : public ProfileCommandTest {
+ protected:
+  void SetUp() override {
+    ProfileCommandTest::SetUp();
+    path_ = std::getenv("PATH");
+    std::filesystem::create_directories(folder_ / "bin");
+    setenv("PATH", fmt::format("{}:{}", (folder_ / "bin").string(), path_).c_str(), 1);
+    std::ofstream(folder_ / "kernels.csv") << ncu_csv();
+    NsysFile(folder_ / "kernels.sqlite");
+    make_tool("ncu", "");
+    make_tool("nsys", "");
+  }
+  void TearDown() override {
+    setenv("PATH", path_.c_str(), 1);
+    ProfileCommandTest::TearDown();
+  }
+  void make_tool(const std::string& name, const std::string& tail) const {
+    const auto script = folder_ / "bin" / name;
+    std::ofstream(script) << fmt::format(
+        "#!/bin/sh\n"
+        "case $1 in\n"
+        "  --import) cat {0}/kernels.csv; exit ;;\n"
+        "  export) for word; do case $word in --output=*) cp {0}/kernels.sqlite \"${{word#*=}}\" "
+        ";; "
+        "esac; done; exit ;;\n"
+        "esac\n"
+        "echo \"$@\" > {0}/words\n"
+        "while [ \"$1\" != -o ]; do shift; done\n"
+        "echo \"==PROF== Connected\"\n"
+        "touch \"$2.{1}-rep\"; shift 2\n"
+        "\"$@\"\n"
+        "{2}\n",
+        folder_.string(), name, tail);
+    std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  }
+  Finished under(const std::string& tool, std::map<std::string, std::string> options = {}) const {
+    options.insert({{"--nsight", tool}, {"--device", "auto"}, {"--report", folder_ / "report"}});
+    return profile(options);
+  }
+  std::int64_t count(const std::string& sql) const {
+    SQLite::Database db(db_.string());
+    return db.execAndGet(sql).getInt64();
+  }
+
+  std::string path_;
+};
+
+TEST_F(NsightTest, ncu_is_run_read_back_and_linked_to_the_stored_run) {
+  const Finished run = under("ncu", {{"--db", db_}, {"--json", ""}});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_NE(run.err.find("==PROF== Connected\n"), std::string::npos) << run.err;
+  const std::string words = read_all(folder_ / "words");
+  EXPECT_NE(words.find("sala@request/"), std::string::npos) << words;
+  EXPECT_NE(words.find("--cold --json --under ncu"), std::string::npos) << words;
+  const json result = json::parse(run.out);
+  EXPECT_EQ(result["tool"], "ncu");
+  EXPECT_EQ(result["n"], 4);
+  EXPECT_EQ(result["kernels"][0]["stage"], "prefill.dense.qkv");
+  EXPECT_DOUBLE_EQ(result["kernels"][0]["total_ms"], 1.0025);
+  EXPECT_EQ(result["kernels"][0]["counters"]["dram__bytes.sum"]["mean"], 2e6);
+
+  EXPECT_EQ(count("SELECT COUNT(*) FROM run JOIN cell USING(cell_id) WHERE kind='profile' AND "
+                  "context_len=300 AND status='ok'"),
+            1);
+  EXPECT_EQ(count("SELECT SUM(n) FROM kernel_profile WHERE tool='ncu'"), 4);
+  EXPECT_GT(count("SELECT COUNT(*) FROM sample JOIN metric USING(metric_id) WHERE "
+                  "name='stage_ns'"),
+            10);
+  const Finished report = sala({"report", "--db", db_, "--format", "md", "-o", "-"});
+  ASSERT_EQ(report.code, 0) << report.err;
+  EXPECT_NE(report.out.find("| prefill.dense.qkv | norm | 2 | "), std::string::npos) << report.out;
+  EXPECT_EQ(report.out.find("## Speed"), std::string::npos) << "profiled times are no speeds";
+  EXPECT_EQ(report.out.find("between stages"), std::string::npos) << "nor those of its stages";
+}
+
+TEST_F(NsightTest, nsys_is_run_exported_and_read_back) {
+  const Finished run = under("nsys");
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_NE(read_all(folder_ / "words").find("--nvtx-capture=request@sala"), std::string::npos);
+  for (const char* text : {"prefill.dense.attend", "nvjet_tst_128x256_64x4_NNT", "all kernels",
+                           "between kernels", "first kernel to the end of the last"}) {
+    EXPECT_NE(run.out.find(text), std::string::npos) << text << " is not in " << run.out;
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "report.sqlite"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "report.part.sqlite"));
+}
+
+TEST_F(NsightTest, a_report_made_elsewhere_is_shown_and_linked) {
+  ASSERT_EQ(profile({{"--db", db_}}).code, 0);
+  SQLite::Database db(db_.string());
+  const std::string uid = db.execAndGet("SELECT uid FROM run").getString();
+  const Finished shown = sala({"profile", "--read", folder_ / "kernels.sqlite"});
+  ASSERT_EQ(shown.code, 0) << shown.err;
+  EXPECT_NE(shown.out.find("prefill.dense.qkv"), std::string::npos) << shown.out;
+  EXPECT_EQ(count("SELECT COUNT(*) FROM kernel_profile"), 0);
+  const Finished linked =
+      sala({"profile", "--read", folder_ / "kernels.sqlite", "--db", db_, "--run", uid});
+  ASSERT_EQ(linked.code, 0) << linked.err;
+  EXPECT_EQ(linked.out, shown.out);
+  EXPECT_EQ(count("SELECT SUM(n) FROM kernel_profile WHERE tool='nsys'"), 8);
+
+  const auto refused = [&](const std::vector<std::string>& command, const std::string& part) {
+    const Finished run = sala(command);
+    EXPECT_EQ(run.code, 2);
+    EXPECT_NE(run.err.find(part), std::string::npos) << run.err;
+  };
+  refused({"profile", "--read", folder_ / "kernels.csv", "--db", db_}, "--run");
+  refused({"profile", "--read", folder_ / "kernels.csv", "--db", db_, "--run", "no"}, "'no'");
+  refused({"profile", "--read", folder_ / "suite.toml"}, ".ncu-rep");
+  refused({"profile", "--read", folder_ / "kernels.csv", "--nsight", "ncu"}, "--nsight");
+}
+
+TEST_F(NsightTest, a_tool_that_fails_is_named_with_what_it_said) {
+  const auto fails = [&](const std::string& tail, const std::string& part,
+                         const std::string& report = "report") {
+    make_tool("ncu", tail);
+    const Finished run = under("ncu", {{"--report", folder_ / report}});
+    EXPECT_EQ(run.code, 2);
+    EXPECT_EQ(run.out, "");
+    EXPECT_NE(run.err.find(part), std::string::npos) << run.err;
+  };
+  fails("echo broken; exit 7", "exit code 7");
+  fails("echo '==ERROR== ERR_NVGPUCTRPERM - no permission'", "NVreg_RestrictProfilingToAdminUsers");
+  fails("kill -9 $$", "signal 9");
+  std::ofstream(folder_ / "old.ncu-rep") << "of another day";
+  fails(fmt::format("rm {}", (folder_ / "old.ncu-rep").string()), "captured nothing", "old");
+  std::ofstream(folder_ / "kernels.csv") << "==ERROR== The file is broken\n";
+  fails("", "no header");
+}
+
+TEST_F(NsightTest, a_program_that_fails_under_a_tool_is_an_error) {
+  const Finished run = under("ncu", {{"--memory-limit", "1"}, {"--db", db_}});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_NE(run.err.find("does not fit"), std::string::npos) << run.err;
+  EXPECT_EQ(run.out, "");
+}
+
+TEST_F(ProfileCommandTest, a_profile_is_stored_apart_from_speeds) {
+  const Finished run = profile({{"--db", db_}, {"--json", ""}});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_NE(run.err.find(json::parse(run.out)["run"].get<std::string>()), std::string::npos);
+  const Finished report = sala({"report", "--db", db_, "--format", "md", "-o", "-"});
+  ASSERT_EQ(report.code, 0) << report.err;
+  for (const char* text : {"## Profile", "prefill.lightning.qkv", "between stages"}) {
+    EXPECT_NE(report.out.find(text), std::string::npos) << text << "\n" << report.out;
+  }
+  EXPECT_EQ(report.out.find("## Speed"), std::string::npos);
+}
+
+TEST_F(ProfileCommandTest, a_tool_that_is_missing_is_named_with_where_it_was_looked_for) {
   const std::string path = std::getenv("PATH");
-  setenv("PATH", (folder_.string() + ":" + path).c_str(), 1);
-  const Finished run = profile({{"--nsight", "nsys"}, {"--device", "cuda"}});
   setenv("PATH", "/nowhere", 1);
-  const Finished without = profile({{"--nsight", "nsys"}, {"--device", "cuda"}});
+  const Finished doctor = sala({"doctor"});
+  const Finished run = profile({{"--nsight", "nsys"}, {"--device", "auto"}});
   setenv("PATH", path.c_str(), 1);
-  EXPECT_EQ(run.code, 7) << "the tool's exit code";
-  EXPECT_TRUE(run.out.starts_with("profile\n--trace=cuda,nvtx\n")) << run.out;
-  EXPECT_NE(run.out.find("--nvtx-capture=request@sala\n"), std::string::npos) << run.out;
-  EXPECT_EQ(without.code, 2);
-  EXPECT_NE(without.err.find("--print"), std::string::npos) << without.err;
+  ASSERT_EQ(doctor.code, 0) << doctor.err;
+  if (doctor.out.find("nsys                 not found") == std::string::npos) {
+    GTEST_SKIP() << "nsys is on this machine";
+  }
+  EXPECT_EQ(run.code, 2);
+  for (const char* text : {"[nsys]", "/usr/local/cuda/bin", "nsight-systems", "--print"}) {
+    EXPECT_NE(run.err.find(text), std::string::npos) << text << " is not in " << run.err;
+  }
 }
 
 TEST_F(ProfileCommandTest, nsight_without_what_it_needs_is_refused) {
   expect_refused({{"--nsight", "gdb"}, {"--device", "cuda"}}, "'gdb'");
-  expect_refused({{"--nsight", "ncu"}, {"--device", "cuda"}}, "--stage");
   expect_refused({{"--nsight", "nsys"}, {"--stage", "decode.qkv"}, {"--device", "cuda"}},
                  "--stage");
   expect_refused({{"--nsight", "nsys"}}, "--device");

@@ -90,7 +90,7 @@ TEST_F(RunErrorsTest, a_full_disk_ends_the_run_with_code_3_and_keeps_what_was_st
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
   rlimit limit = before;
-  limit.rlim_cur = 400000;
+  limit.rlim_cur = 500000;
   setrlimit(RLIMIT_FSIZE, &limit);
   const pid_t child = start(run_command({"--samples", "12"}));
   setrlimit(RLIMIT_FSIZE, &before);
