@@ -148,7 +148,7 @@ class NsightTest : public ProfileCommandTest {
     std::filesystem::create_directories(folder_ / "bin");
     setenv("PATH", fmt::format("{}:{}", (folder_ / "bin").string(), path_).c_str(), 1);
     std::ofstream(folder_ / "kernels.csv") << ncu_csv();
-    NsysFile(folder_ / "kernels.sqlite");
+    const NsysFile timeline(folder_ / "kernels.sqlite");
     make_tool("ncu", "");
     make_tool("nsys", "");
   }
