@@ -62,7 +62,9 @@ std::string row_text(const ComparisonRow& row) {
                                  ? row.first_model
                                  : row.first_model + " against " + row.second_model;
   std::string text =
-      fmt::format("\n{} at {}, {} ({})\n", row.task, length_text(row.length), sides, models);
+      row.length == 0  // a benchmark
+          ? fmt::format("\n{}\n", row.task)
+          : fmt::format("\n{} at {}, {} ({})\n", row.task, length_text(row.length), sides, models);
   if (!row.failure.empty()) text += "  no result: " + plain_text(row.failure, 300) + "\n";
   if (row.paired) {
     text +=

@@ -26,7 +26,8 @@ struct GateFlags {
   std::string baseline_binary;
   std::string candidate_binary;
   std::vector<std::string> suites;
-  std::vector<std::string> run_options;
+  std::string bench;
+  std::vector<std::string> options;  // of the program that measures
   int calibration_pairs = 0;
   std::string policy;
   bool strict = false;
@@ -49,7 +50,7 @@ int gate_runs(const GateFlags& flags) {
   if (flags.baseline.empty() || flags.candidate.empty()) {
     throw Error("sala gate",
                 "expected --baseline RUN and --candidate RUN, or --baseline-binary, "
-                "--candidate-binary and --suite");
+                "--candidate-binary and --suite or --bench");
   }
   const Policy policy = choose_policy(flags);
   const ComparedSide baseline = read_subject(flags.db, flags.baseline);
@@ -67,21 +68,26 @@ int gate_runs(const GateFlags& flags) {
 }
 
 LiveGate live_gate(const GateFlags& flags) {
-  if (flags.suites.empty()) {
-    throw Error("--suite", "is missing, expected at least one suite to run on both sides");
+  if (flags.suites.empty() && flags.bench.empty()) {
+    throw Error("--suite", "is missing, expected at least one suite, or --bench, for both sides");
   }
   LiveGate gate{.database = flags.db,
                 .baseline_binary = flags.baseline_binary,
                 .candidate_binary = flags.candidate_binary,
-                .speed_suites = {},
-                .answer_suites = {},
-                .run_options = flags.run_options,
+                .speed = {},
+                .answers = {},
                 .policy = choose_policy(flags),
                 .strict = flags.strict};
+  const auto with_options = [&](Work work) {
+    work.insert(work.end(), flags.options.begin(), flags.options.end());
+    return work;
+  };
   for (const std::string& suite : flags.suites) {
     const bool is_speed = load_suite(suite).kind == "perf";
-    (is_speed ? gate.speed_suites : gate.answer_suites).push_back(suite);
+    (is_speed ? gate.speed : gate.answers)
+        .push_back(with_options({"run", "--suite", suite, "--no-progress"}));
   }
+  if (!flags.bench.empty()) gate.speed.push_back(with_options({"bench", "--filter", flags.bench}));
   return gate;
 }
 
@@ -129,7 +135,12 @@ Action setup_gate(CLI::App& app) {
   app.add_option("--candidate-binary", flags->candidate_binary, "sala to be judged")
       ->excludes(baseline);
   binary->excludes(baseline);
-  app.add_option("--suite", flags->suites, "Suite to run on both sides; may be given again");
+  auto* suite =
+      app.add_option("--suite", flags->suites, "Suite to run on both sides; may be given again");
+  app.add_option("--bench", flags->bench, "Benchmarks to run on both sides, by name, instead")
+      ->type_name("REGEX")
+      ->needs(binary)
+      ->excludes(suite);
   app.add_option("--calibrate", flags->calibration_pairs,
                  "Measure the noise floor with so many pairs of the baseline's binary")
       ->needs(binary);
@@ -138,8 +149,9 @@ Action setup_gate(CLI::App& app) {
                "Supporting numbers count like critical ones, and what would warn blocks");
   app.add_flag("--json", flags->json, "Print the verdict as JSON instead of Markdown");
   app.add_flag("--no-progress", flags->no_progress, "No progress on standard error");
-  app.add_option("run options", flags->run_options,
-                 "Behind --: options of sala run for both sides, e.g. -- --model needle-hybrid");
+  app.add_option("options", flags->options,
+                 "Behind --: options of sala run, or of sala bench, for both sides, e.g. -- "
+                 "--model needle-hybrid");
   app.footer(
       "Exit code: 0 pass, 1 block, 2 warn or inconclusive, 3 incomplete or invalid, 4 not "
       "comparable, 64 usage");

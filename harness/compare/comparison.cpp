@@ -11,8 +11,8 @@
 namespace sala {
 namespace {
 
-constexpr const char* kNumbers[] = {"ttft_ns", "tpot_ns", "prefill_tok_s", "device_peak_bytes",
-                                    "host_peak_bytes"};
+constexpr const char* kNumbers[] = {"ttft_ns",   "tpot_ns",           "prefill_tok_s",
+                                    "kernel_ns", "device_peak_bytes", "host_peak_bytes"};
 
 /// Values of a metric by repetition, or by prompt.
 std::map<std::int64_t, double> by_repetition(const CellRecord& cell, const std::string& metric) {

@@ -37,10 +37,11 @@ const PolicyItem* find_metric(const Policy& policy, std::string_view metric) {
   return found == policy.items.end() ? nullptr : &*found;
 }
 
-bool is_speed_metric(const std::string& metric) {
+/// Whether a time of that name is judged in a speed cell: those of kernels in benchmarks alone.
+bool is_time_of(const CellRecord& cell, const std::string& metric) {
   static const std::set<std::string, std::less<>> kSettled{"accuracy", "task_accuracy",
                                                            "category_bytes", "device_peak_bytes"};
-  return !kSettled.contains(metric);
+  return !kSettled.contains(metric) && is_kernel(cell) == (metric == "kernel_ns");
 }
 
 /// Grade of the run that answered the cell.
@@ -238,7 +239,7 @@ std::vector<GateItem> settled_items(const Pairing& pairing, const Policy& policy
       GateItem item = make_item(*pair.baseline, "cell", "", Tier::critical, 0);
       item.decision = *status;
       items.push_back(std::move(item));
-    } else {
+    } else if (!is_kernel(*pair.baseline)) {  // a benchmark keeps no ledger
       add_memory(pair, policy, items);
     }
     const bool is_scored = pair.baseline->kind == "accuracy" && is_answered(*pair.baseline) &&
@@ -272,7 +273,7 @@ std::vector<GateItem> speed_items(const Pairing& pairing, const Policy& policy,
     if (pair.baseline->kind != "perf" || judge_status(pair)) continue;
     const bool is_long = pair.baseline->context_len >= policy.long_from;
     for (const PolicyItem& rule : policy.items) {
-      if (!is_speed_metric(rule.metric)) continue;
+      if (!is_time_of(*pair.baseline, rule.metric)) continue;
       std::vector<std::string> stages{"total"};
       if (!rule.stage.empty()) stages = stages_of(*pair.baseline, rule);
       for (const std::string& stage : stages) {
@@ -298,7 +299,9 @@ std::optional<std::string> append_pair(std::vector<GateItem>& items, const Pairi
   std::vector<ValuePair> values;
   for (const GateItem& item : items) {
     const auto found = cells.find({item.compare_key, item.side});
-    const std::string name = fmt::format("{} at {} ({})", item.task, item.length, item.side);
+    const std::string name = item.length == 0
+                                 ? item.task
+                                 : fmt::format("{} at {} ({})", item.task, item.length, item.side);
     if (found == cells.end()) return name + " has no result";
     if (const auto status = judge_status(found->second)) return name + ": " + status->reason;
     const auto a = run_value(*found->second.baseline, item.metric, item.stage);

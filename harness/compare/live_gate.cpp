@@ -42,11 +42,11 @@ struct Taken {
 
 /// Takes a pair, again when a process or one of its cells failed. After the last try the failed
 /// cells are returned as they are, a failed process is thrown.
-Taken take_pair(ProcessPairs& processes, const std::vector<std::string>& suites,
+Taken take_pair(ProcessPairs& processes, const std::vector<Work>& work,
                 const ProcessPairs::Report& report) {
   for (int attempt = 1;; ++attempt) {
     try {
-      Taken taken{.subjects = processes.take(suites), .pairing = {}};
+      Taken taken{.subjects = processes.take(work), .pairing = {}};
       taken.pairing = pair_cells(taken.subjects.first, taken.subjects.second);
       const bool is_whole =
           taken.pairing.missing.empty() &&
@@ -86,7 +86,6 @@ class Gate {
     try {
       ProcessPairs processes({.baseline_binary = baseline_.path,
                               .candidate_binary = candidate_.path,
-                              .run_options = gate_.run_options,
                               .folder = found_.folder},
                              report_);
       judge(processes);
@@ -122,18 +121,18 @@ class Gate {
   }
 
   void judge(ProcessPairs& processes) {
-    if (!gate_.answer_suites.empty()) {
-      const Taken taken = take_pair(processes, gate_.answer_suites, report_);
+    if (!gate_.answers.empty()) {
+      const Taken taken = take_pair(processes, gate_.answers, report_);
       if (!accept(taken)) return;
       add_settled(taken.pairing);
     }
-    if (!gate_.speed_suites.empty() && !judge_speed(processes)) return;
+    if (!gate_.speed.empty() && !judge_speed(processes)) return;
     adjust_for_multiplicity(found_.items, gate_.policy.alpha);
     found_.verdict = joint_verdict(found_.items, gate_.strict);
   }
 
   bool judge_speed(ProcessPairs& processes) {
-    const Taken first = take_pair(processes, gate_.speed_suites, report_);
+    const Taken first = take_pair(processes, gate_.speed, report_);
     if (!accept(first) || !is_trusted()) return false;
     add_settled(first.pairing);
     std::vector<GateItem> items =
@@ -144,7 +143,7 @@ class Gate {
     decide_all(items, gate_.strict, [&](PairBlock block) -> std::optional<std::string> {
       if (lacking) return lacking;
       try {
-        const Taken taken = take_pair(processes, gate_.speed_suites, report_);
+        const Taken taken = take_pair(processes, gate_.speed, report_);
         return append_pair(items, taken.pairing, block);
       } catch (const Error& error) {
         return error.what();
@@ -190,7 +189,6 @@ std::vector<GateItem> calibrate(const LiveGate& gate, int pairs,
   ProcessPairs processes(
       {.baseline_binary = binary.path,
        .candidate_binary = binary.path,
-       .run_options = gate.run_options,
        .folder = parent_folder(gate.database) / ("calibration-" + std::to_string(getpid()))},
       report);
   // Stages near the least share are in and out by chance: measure them too.
@@ -199,7 +197,7 @@ std::vector<GateItem> calibrate(const LiveGate& gate, int pairs,
   std::vector<GateItem> items;
   std::string surroundings;
   for (int i = 0; i < pairs; ++i) {
-    const Taken taken = take_pair(processes, gate.speed_suites, report);
+    const Taken taken = take_pair(processes, gate.speed, report);
     if (i == 0) {
       surroundings = surroundings_of(taken.subjects.first);
       items = speed_items(taken.pairing, policy,
@@ -210,7 +208,8 @@ std::vector<GateItem> calibrate(const LiveGate& gate, int pairs,
     }
   }
   if (items.empty()) {
-    throw Error(binary.path.string(), "no speed cell has run; give a suite of kind perf");
+    throw Error(binary.path.string(),
+                "no speed cell has run; give a suite of kind perf or --bench");
   }
   store.add_floors(surroundings, items);
   return items;

@@ -15,9 +15,8 @@ struct LiveGate {
   std::filesystem::path database;
   std::filesystem::path baseline_binary;
   std::filesystem::path candidate_binary;
-  std::vector<std::string> speed_suites;   // in interleaved pairs of processes
-  std::vector<std::string> answer_suites;  // once a side: greedy answers do not vary
-  std::vector<std::string> run_options;
+  std::vector<Work> speed;    // in interleaved pairs of processes
+  std::vector<Work> answers;  // once a side: greedy answers do not vary
   Policy policy;
   bool strict = false;
 };

@@ -231,7 +231,13 @@ Pairing pair_cells(const ComparedSide& baseline, const ComparedSide& candidate) 
 }
 
 std::string work_name(const CellRecord& cell) {
-  return cell.task.empty() ? Json::parse(cell.params).value("prompt", "") : cell.task;
+  if (!cell.task.empty()) return cell.task;
+  const Json params = Json::parse(cell.params);
+  return params.value(is_kernel(cell) ? "bench" : "prompt", "");
+}
+
+bool is_kernel(const CellRecord& cell) {
+  return cell.kind == "perf" && Json::parse(cell.params).contains("bench");
 }
 
 std::string side_of(const CellRecord& cell) {

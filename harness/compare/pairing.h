@@ -56,8 +56,11 @@ struct Pairing {
 /// The subjects have to outlive the pairing.
 Pairing pair_cells(const ComparedSide& baseline, const ComparedSide& candidate);
 
-/// Task of an accuracy cell; for a speed cell the name of its prompt.
+/// Task of an accuracy cell; for a speed cell the name of its prompt or of its benchmark.
 std::string work_name(const CellRecord& cell);
+
+/// Whether a speed cell is a benchmark of one kernel.
+bool is_kernel(const CellRecord& cell);
 
 /// Role of a cell in its sweep: model or baseline.
 std::string side_of(const CellRecord& cell);

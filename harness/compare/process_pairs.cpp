@@ -1,4 +1,4 @@
-// Runs suites in processes of two binaries next to each other, each with a database of its own.
+// Runs the same work in processes of two binaries next to each other, each with its own database.
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/compare/process_pairs.h"
 
@@ -102,14 +102,14 @@ ProcessPairs::~ProcessPairs() {
 }
 
 ComparedSide ProcessPairs::run_side(const char* side, const fs::path& binary,
-                                    const std::vector<std::string>& suites) const {
+                                    const std::vector<Work>& work) const {
   const fs::path database = command_.folder / fmt::format("{:04}-{}.db", taken_, side);
   const fs::path log = command_.folder / fmt::format("{:04}-{}.log", taken_, side);
-  for (const std::string& suite : suites) {
+  for (const Work& part : work) {
     if (interrupted != 0) throw Interrupted();
-    std::vector<std::string> arguments{binary.string(),   "run",          "--suite", suite, "--db",
-                                       database.string(), "--no-progress"};
-    arguments.insert(arguments.end(), command_.run_options.begin(), command_.run_options.end());
+    std::vector<std::string> arguments{binary.string()};
+    arguments.insert(arguments.end(), part.begin(), part.end());
+    arguments.insert(arguments.end(), {"--db", database.string()});
     const int status = run_program(arguments, log);
     if (interrupted != 0) throw Interrupted();
     if (status != 0) throw Error(binary.string(), "{}: {}", ended(status), end_of(log));
@@ -117,7 +117,7 @@ ComparedSide ProcessPairs::run_side(const char* side, const fs::path& binary,
   return {.results = ResultReader(database).results(), .side = ""};
 }
 
-std::pair<ComparedSide, ComparedSide> ProcessPairs::take(const std::vector<std::string>& suites) {
+std::pair<ComparedSide, ComparedSide> ProcessPairs::take(const std::vector<Work>& work) {
   ++taken_;
   const bool baseline_first = taken_ % 2 == 1;
   std::pair<ComparedSide, ComparedSide> subjects;
@@ -125,9 +125,9 @@ std::pair<ComparedSide, ComparedSide> ProcessPairs::take(const std::vector<std::
     const bool is_baseline = is_first == baseline_first;
     report_(fmt::format("pair {}: {}", taken_, is_baseline ? "baseline" : "candidate"));
     if (is_baseline) {
-      subjects.first = run_side("baseline", command_.baseline_binary, suites);
+      subjects.first = run_side("baseline", command_.baseline_binary, work);
     } else {
-      subjects.second = run_side("candidate", command_.candidate_binary, suites);
+      subjects.second = run_side("candidate", command_.candidate_binary, work);
     }
   }
   return subjects;

@@ -1,4 +1,4 @@
-// Runs suites in processes of two binaries next to each other, each with a database of its own.
+// Runs the same work in processes of two binaries next to each other, each with its own database.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,9 +15,11 @@ namespace sala {
 struct PairCommand {
   std::filesystem::path baseline_binary;
   std::filesystem::path candidate_binary;
-  std::vector<std::string> run_options;  // for `sala run` on both sides
-  std::filesystem::path folder;          // of the databases; made when missing
+  std::filesystem::path folder;  // of the databases; made when missing
 };
+
+/// Arguments of sala that measure and take --db: of `sala run` or `sala bench`.
+using Work = std::vector<std::string>;
 
 /// SIGINT or SIGTERM came.
 class Interrupted : public std::exception {
@@ -36,14 +38,14 @@ class ProcessPairs {
   ProcessPairs(const ProcessPairs&) = delete;
   ProcessPairs& operator=(const ProcessPairs&) = delete;
 
-  /// Runs the suites once with each binary. From pair to pair the order turns round (A B, B A,
+  /// Does all of the work once with each binary. From pair to pair the order turns round (A B, B A,
   /// ...), so that a drift of the machine cancels. Throws Error with the end of what a process
   /// printed when it failed.
-  std::pair<ComparedSide, ComparedSide> take(const std::vector<std::string>& suites);
+  std::pair<ComparedSide, ComparedSide> take(const std::vector<Work>& work);
 
  private:
   ComparedSide run_side(const char* side, const std::filesystem::path& binary,
-                        const std::vector<std::string>& suites) const;
+                        const std::vector<Work>& work) const;
 
   PairCommand command_;
   Report report_;

@@ -248,6 +248,42 @@ TEST_F(GateTest, a_live_gate_of_one_binary_passes_and_keeps_everything) {
   EXPECT_TRUE(std::filesystem::exists(json["folder"].get<std::string>() + "/0003-candidate.db"));
 }
 
+TEST_F(GateTest, benchmarks_are_compared_and_gated_by_their_own_time) {
+  const auto bench = [&] {
+    const Finished run = sala(
+        {"bench", "--device", "cpu", "--filter", "^rms_norm/", "--min-time", "0.01", "--db", db_});
+    EXPECT_EQ(run.code, 0) << run.err;
+  };
+  bench();
+  bench();
+  sql("UPDATE sample SET value=value*2 WHERE run_id=2 AND metric_id=(SELECT metric_id FROM metric "
+      "WHERE name='kernel_ns')");
+  const auto uid = [&](int sweep) {
+    return text(fmt::format("SELECT uid FROM sweep WHERE sweep_id={}", sweep));
+  };
+  const Finished compared = sala({"compare", "--db", db_, uid(1), uid(2)});
+  EXPECT_EQ(compared.code, 0) << compared.err;
+  EXPECT_NE(compared.out.find("rms_norm/8192x4096"), std::string::npos) << compared.out;
+  EXPECT_NE(compared.out.find("kernel_ns"), std::string::npos) << compared.out;
+  const Finished without_floor = gate({uid(1), uid(2)}, {"--json"});
+  EXPECT_EQ(without_floor.code, 2) << without_floor.out;
+  const Json items = Json::parse(without_floor.out)["items"];
+  ASSERT_EQ(items.size(), 1U) << "a benchmark has no answers, no tokens and no ledger";
+  EXPECT_EQ(items[0]["metric"], "kernel_ns");
+
+  std::ofstream(folder_ / "kernels.toml")
+      << "[pairs]\nlooks = [2]\n[[item]]\nmetric = \"kernel_ns\"\nrel = 9\n";
+  const Finished judged =
+      sala({"gate", "--db", db_, "--bench", "^rms_norm/", "--policy", folder_ / "kernels.toml",
+            "--no-progress", "--json", "--baseline-binary", SALA_BINARY, "--candidate-binary",
+            SALA_BINARY, "--", "--device", "cpu", "--min-time", "0.01"});
+  EXPECT_EQ(judged.code, 0) << judged.out << judged.err;
+  const Json item = Json::parse(judged.out)["items"].at(0);
+  EXPECT_EQ(item["task"], "rms_norm/8192x4096") << judged.out;
+  EXPECT_EQ(item["metric"], "kernel_ns");
+  EXPECT_EQ(text("SELECT COUNT(*) FROM gate_item WHERE metric='kernel_ns' AND baseline>0"), "1");
+}
+
 TEST_F(GateTest, a_binary_that_does_other_work_is_not_comparable) {
   const Finished other = sala(live(SALA_BINARY, wrapper("other", "", "--seed 7")));
   EXPECT_EQ(other.code, 4) << other.out;
