@@ -57,6 +57,20 @@ TEST(Panels, hold_every_element_once) {
   EXPECT_EQ(*places.rbegin(), 16 * 128 - 1);
 }
 
+TEST(Panels, further_columns_are_found_from_the_first_ones) {
+  constexpr std::uint32_t kBase = 37U * 1024U;
+  for (int row = 0; row < 64; ++row) {
+    for (int col = 0; col < 16; ++col) {
+      const auto at = [&](int further) {
+        return kBase + static_cast<std::uint32_t>(panel_element<64>(row, col + further)) * 2;
+      };
+      for (int further = 0; further < 128; further += 16) {
+        ASSERT_EQ(panel_further<64>(at(0), further), at(further)) << row << " " << col;
+      }
+    }
+  }
+}
+
 TEST(Panels, keep_sixteen_bytes_together) {
   for (int row = 0; row < 16; ++row) {
     for (int col = 0; col < 128; ++col) {

@@ -12,6 +12,7 @@
 #include "engine/backend/cuda/device/wgmma_wide.cuh"
 #include "engine/backend/cuda/swiglu_product.h"
 #include "engine/backend/cuda/swiglu_product_tiles.h"
+#include "engine/backend/cuda/tensor_map.h"
 
 namespace sala::cuda {
 namespace {
@@ -176,45 +177,13 @@ __global__ void __cluster_dims__(kClusterCtas, 1, 1) __launch_bounds__(kThreads,
   meet_cluster();  // the other CTA may still arrive at this one's barriers
 }
 
-using EncodeTiled = decltype(&cuTensorMapEncodeTiled);
-
-/// The driver's function that makes maps, or null: programs link the runtime alone.
-EncodeTiled encode_tiled() {
-  static const auto function = []() -> EncodeTiled {
-    constexpr unsigned kSince = 12000;
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
-    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found,
-                                                               kSince, cudaEnableDefault, &result);
-    if (error != cudaSuccess || result != cudaDriverEntryPointSuccess) return nullptr;
-    return reinterpret_cast<EncodeTiled>(found);
-  }();
-  return function;
-}
-
-/// Map of a row-major matrix that is copied in swizzled panels of box_rows rows.
-cudaError_t make_map(CUtensorMap& map, const __nv_bfloat16* matrix, std::int64_t rows,
-                     std::int64_t cols, int box_rows) {
-  const EncodeTiled encode = encode_tiled();
-  if (encode == nullptr) return cudaErrorNotSupported;
-  const cuuint64_t size[2] = {static_cast<cuuint64_t>(cols), static_cast<cuuint64_t>(rows)};
-  const cuuint64_t row_bytes[1] = {size[0] * sizeof(*matrix)};
-  const cuuint32_t box[2] = {kPanelCols, static_cast<cuuint32_t>(box_rows)};
-  const cuuint32_t every[2] = {1, 1};
-  const CUresult result =
-      encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<__nv_bfloat16*>(matrix), size,
-             row_bytes, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
-}
-
 cudaError_t launch(const SwigluProductParams& p, TileOrder order, cudaStream_t stream) {
   Maps maps;
   for (const cudaError_t error :
-       {make_map(maps.x, p.x, p.rows, p.in, kTileRows),
-        make_map(maps.gate, p.gate, p.cols, p.in, kTileCols),
-        make_map(maps.up, p.up, p.cols, p.in, kTileCols),
-        make_map(maps.out, p.out, p.rows, p.cols, kWarpRows),
+       {make_tensor_map(maps.x, Matrix{p.x, p.rows, p.in}, kTileRows),
+        make_tensor_map(maps.gate, Matrix{p.gate, p.cols, p.in}, kTileCols),
+        make_tensor_map(maps.up, Matrix{p.up, p.cols, p.in}, kTileCols),
+        make_tensor_map(maps.out, Matrix{p.out, p.rows, p.cols}, kWarpRows),
         cudaFuncSetAttribute(swiglu_product_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              sizeof(Shared))}) {
     if (error != cudaSuccess) return error;

@@ -143,7 +143,8 @@ void add_attend(const DeviceBench& bench, std::int64_t length, double overlap, c
                                        .mask_stride = mask_stride(length),
                                        .start = start,
                                        .n_tokens = kRows,
-                                       .ranked_begin = 0};
+                                       .ranked_begin = 0,
+                                       .hopper = kernels::is_hopper(bench.backend().properties())};
     return DeviceCase{.cost = kernels::attend_cost(params),
                       .launch = [=, keep = std::tuple(sequence, q, masks)](std::int64_t) {
                         SALA_CUDA(kernels::launch_attend(params, bench.stream()));

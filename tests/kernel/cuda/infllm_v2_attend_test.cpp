@@ -36,6 +36,7 @@ class InfllmV2Attend : public DeviceTest {
     return all;
   }
 
+  /// By every body that this GPU has.
   Call attend(DeviceSequence& sequence, std::int64_t start, std::int64_t n,
               std::int64_t ranked_begin = kernels::kNever, const Choice& choice = {}) {
     const kernels::Shape& shape = sequence.shape;
@@ -45,22 +46,29 @@ class InfllmV2Attend : public DeviceTest {
     call.q = random_rows(n, shape.q_dim(), static_cast<std::uint64_t>(1000 + start), 2.0F);
     DeviceBuffer<std::uint32_t> mask(ranked ? masks(shape, start, n, words, ranked_begin, choice)
                                             : std::vector<std::uint32_t>(1));
-    call.out = run_twice([&] {
-      DeviceBuffer<Bf16Bits> q(to_bf16(call.q));
-      SALA_CUDA(kernels::launch_attend({.q = bf16(q),
-                                        .out = bf16(q),
-                                        .cache = sequence.cache(),
-                                        .shape = shape,
-                                        .masks = ranked ? mask.data() : nullptr,
-                                        .mask_stride = words,
-                                        .start = start,
-                                        .n_tokens = n,
-                                        .ranked_begin = ranked_begin},
-                                       stream()));
-      sync();
-      q.expect_guards_intact();
-      return from_bf16(q.download());
-    });
+    const auto run = [&](bool hopper) {
+      return run_twice([&] {
+        DeviceBuffer<Bf16Bits> q(to_bf16(call.q));
+        SALA_CUDA(kernels::launch_attend({.q = bf16(q),
+                                          .out = bf16(q),
+                                          .cache = sequence.cache(),
+                                          .shape = shape,
+                                          .masks = ranked ? mask.data() : nullptr,
+                                          .mask_stride = words,
+                                          .start = start,
+                                          .n_tokens = n,
+                                          .ranked_begin = ranked_begin,
+                                          .hopper = hopper},
+                                         stream()));
+        sync();
+        q.expect_guards_intact();
+        return from_bf16(q.download());
+      });
+    };
+    call.out = run(false);
+    if (kernels::is_hopper(backend_->properties())) {
+      EXPECT_EQ(run(true), call.out);
+    }
     return call;
   }
 

@@ -21,6 +21,7 @@ struct AttendParams {
   std::int64_t start = 0;
   std::int64_t n_tokens = 0;
   std::int64_t ranked_begin = kNever;
+  bool hopper = false;  // by the body for Hopper, which the GPU must be
 };
 
 /// Tiles of kAttendTile tokens, at multiples of it counted from token 0.
@@ -31,6 +32,8 @@ SALA_HOST_DEVICE constexpr std::int64_t attend_tiles(std::int64_t start, std::in
 /// A row's bits do not depend on which others are in the call. Blocks that several rows of a tile
 /// read are copied once.
 cudaError_t launch_attend(const AttendParams& params, cudaStream_t stream);
+/// Its body for Hopper, the same bits; only launch_attend() calls it.
+cudaError_t launch_attend_hopper(const AttendParams& params, cudaStream_t stream);
 Cost attend_cost(const AttendParams& params);
 
 /// One token, at the position that the device knows.

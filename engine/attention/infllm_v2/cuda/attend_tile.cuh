@@ -41,7 +41,7 @@ struct Softmax {
                                       const __nv_bfloat16* values, int first) {
     const Element from = b_address_transposed(static_cast<int>(threadIdx.x) % 32);
     const std::uint32_t lane_values =
-        shared_address(values + swizzled<kDim>(first + from.row, from.col));
+        shared_address(values + panel_element<kBlock>(first + from.row, from.col));
 #pragma unroll
     for (int k = 0; k < kColumns / 2; ++k) {
       const std::uint32_t a[4] = {pack_bf16(weights[2 * k][0], weights[2 * k][1]),
@@ -51,7 +51,8 @@ struct Softmax {
 #pragma unroll
       for (int column = 0; column < kDim / 8; column += 2) {
         std::uint32_t b[4];
-        ldmatrix_x4_transposed(b, (lane_values ^ (column * 16)) + k * 16 * kDim * 2);
+        ldmatrix_x4_transposed(
+            b, panel_further<kBlock>(lane_values, column * 8) + k * 16 * kPanelCols * 2);
         mma_bf16(out[column], a, b[0], b[1]);
         mma_bf16(out[column + 1], a, b[2], b[3]);
       }
@@ -71,7 +72,7 @@ struct Softmax {
                                                   float (&scores)[kColumns][4]) {
     const Element from = b_address(static_cast<int>(threadIdx.x) % 32);
     const std::uint32_t lane_keys =
-        shared_address(keys + swizzled<kDim>(first + from.row, from.col));
+        shared_address(keys + panel_element<kBlock>(first + from.row, from.col));
 #pragma unroll
     for (auto& column : scores) column[0] = column[1] = column[2] = column[3] = 0.0F;
 #pragma unroll
@@ -79,7 +80,7 @@ struct Softmax {
 #pragma unroll
       for (int column = 0; column < kColumns; column += 2) {
         std::uint32_t b[4];
-        ldmatrix_x4(b, (lane_keys ^ (k * 32)) + column * 8 * kDim * 2);
+        ldmatrix_x4(b, panel_further<kBlock>(lane_keys, k * 16) + column * 8 * kPanelCols * 2);
         mma_bf16(scores[column], q[k], b[0], b[1]);
         mma_bf16(scores[column + 1], q[k], b[2], b[3]);
       }

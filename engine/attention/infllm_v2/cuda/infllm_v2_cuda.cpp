@@ -435,7 +435,8 @@ class InfllmV2Cuda final : public AttentionLayer {
             .shape = shape_,
             .start = start,
             .n_tokens = q.rows,
-            .ranked_begin = ranked};
+            .ranked_begin = ranked,
+            .hopper = hopper_};
   }
 
   template <typename T>

@@ -6,6 +6,7 @@
 #include "engine/backend/cuda/device/cp_async.cuh"
 #include "engine/backend/cuda/device/ldmatrix.cuh"
 #include "engine/backend/cuda/device/mma.cuh"
+#include "engine/backend/cuda/device/wgmma_operand.h"
 
 namespace sala::cuda::infllm_v2 {
 
@@ -28,8 +29,8 @@ __device__ __forceinline__ void load_query(std::uint32_t (&fragments)[kDim / 16]
   }
 }
 
-/// Starts copying rows [first, first + kTileRows) of `rows` (end, kDim) into a swizzled tile; rows
-/// from `end` on become zero. kThreads neighbouring threads take part.
+/// Starts copying rows [first, first + kTileRows) of `rows` (end, kDim) into panels; rows from
+/// `end` on become zero. kThreads neighbouring threads take part.
 template <int kDim, int kTileRows, int kThreads>
 __device__ __forceinline__ void load_tile(__nv_bfloat16* tile, const __nv_bfloat16* rows, int first,
                                           int end) {
@@ -42,10 +43,10 @@ __device__ __forceinline__ void load_tile(__nv_bfloat16* tile, const __nv_bfloat
   const __nv_bfloat16* from = rows + static_cast<std::int64_t>(first + row) * kDim + column;
 #pragma unroll
   for (int pass = 0; pass < kStep; pass += kPass) {
-    __nv_bfloat16* to = tile + swizzled<kDim>(row + pass, column);
+    __nv_bfloat16* to = tile + panel_element<kTileRows>(row + pass, column);
 #pragma unroll
     for (int i = 0; i < kTileRows; i += kStep) {
-      cp_async_16(to + i * kDim, from + (pass + i) * kDim, first + row + pass + i < end);
+      cp_async_16(to + i * kPanelCols, from + (pass + i) * kDim, first + row + pass + i < end);
     }
   }
 }

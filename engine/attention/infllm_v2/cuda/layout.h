@@ -89,7 +89,7 @@ SALA_HOST_DEVICE constexpr std::uint32_t entry_members(std::uint32_t entry) {
 
 /// Stages that keep blocks of keys and values in flight, in a CTA with so much shared memory.
 constexpr std::int64_t kMostStages = 8;
-constexpr std::int64_t kRingBytes = 512;  // what else lies in shared memory, at most
+constexpr std::int64_t kRingBytes = 1024;  // what else lies in shared memory, aligned
 SALA_HOST_DEVICE constexpr std::int64_t stage_bytes(std::int64_t head_dim) {
   return 2 * kBlock * head_dim * 2;
 }

@@ -44,7 +44,8 @@ __device__ __forceinline__ void multiply(const std::uint32_t (&q)[2][kDim / 16][
                                          const __nv_bfloat16* keys, int first,
                                          float (&scores)[2][kColumns][4]) {
   const Element from = b_address(static_cast<int>(threadIdx.x) % 32);
-  const std::uint32_t lane_keys = shared_address(keys + swizzled<kDim>(first + from.row, from.col));
+  const std::uint32_t lane_keys =
+      shared_address(keys + panel_element<kTileKeys>(first + from.row, from.col));
 #pragma unroll
   for (auto& token : scores) {
 #pragma unroll
@@ -52,10 +53,11 @@ __device__ __forceinline__ void multiply(const std::uint32_t (&q)[2][kDim / 16][
   }
 #pragma unroll
   for (int k = 0; k < kDim / 16; ++k) {
+    const std::uint32_t panel_keys = lane_keys + k / 4 * kTileKeys * kPanelCols * 2;
 #pragma unroll
     for (int pair = 0; pair < kColumns / 2; ++pair) {
       std::uint32_t b[4];
-      ldmatrix_x4(b, (lane_keys ^ (k * 32)) + pair * 16 * kDim * 2);
+      ldmatrix_x4(b, (panel_keys ^ (k % 4 * 32)) + pair * 16 * kPanelCols * 2);
 #pragma unroll
       for (int token = 0; token < 2; ++token) {
         mma_bf16(scores[token][pair * 2], q[token][k], b[0], b[1]);

@@ -9,11 +9,6 @@
 
 namespace sala::cuda::infllm_v2 {
 
-/// Whether launch_score() can use its body for Hopper.
-inline bool is_hopper(const cudaDeviceProp& gpu) {
-  return gpu.major == 9 && gpu.minor == 0;
-}
-
 /// Rows at `start` on, all of which must be ranked: more than n_selected blocks lie behind them.
 struct ScoreParams {
   const __nv_bfloat16* q = nullptr;  // (n_tokens, n_kv_heads * group * head_dim)

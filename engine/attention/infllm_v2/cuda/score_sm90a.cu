@@ -1,99 +1,105 @@
-// Block scores of many tokens on Hopper: a CTA scores 16 tokens of one KV head, a warp one of them.
+// Block scores of many tokens on Hopper: a CTA scores 16 tokens of one KV head.
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/attention/infllm_v2/cuda/key_tile.cuh"
 #include "engine/attention/infllm_v2/cuda/score.h"
 #include "engine/attention/infllm_v2/cuda/score_tile.cuh"
 #include "engine/backend/cuda/device/mbarrier.cuh"
+#include "engine/backend/cuda/device/mma.cuh"
+#include "engine/backend/cuda/device/named_barrier.cuh"
+#include "engine/backend/cuda/device/register_share.cuh"
+#include "engine/backend/cuda/device/ring_place.cuh"
+#include "engine/backend/cuda/device/tma.cuh"
 #include "engine/backend/cuda/device/wgmma.cuh"
+#include "engine/backend/cuda/tensor_map.h"
 
 namespace sala::cuda::infllm_v2 {
 
 namespace {
 
-constexpr int kThreads = 32 * kScoreTile;
-constexpr int kPasses = 2;
-constexpr int kStages = 6;
+constexpr int kStages = 5;
 constexpr int kTileKeys = 128;
-constexpr int kStepKeys = 64;  // of one product
+constexpr int kGroupRows = 64;  // of a product, a warpgroup
+// Half of the tokens, with all their queries, is what a warpgroup multiplies with 64 keys.
+constexpr int kHalfTokens = kScoreTile / 2;
+constexpr int kHalfRows = kHalfTokens * kRows;
+constexpr int kHalfWarps = 8;
+constexpr int kHalfMeets = 1;  // a named barrier, and the next
+// Windows are scored in regions, each of which a warp of either half walks along.
+constexpr int kRegions = kHalfWarps;
+constexpr int kRegionKeys = kTileKeys / kRegions;  // of a tile
+constexpr int kRegionBlocks = kRegionKeys / 4;
+
+constexpr int kWarps = 2 * kHalfWarps;
+constexpr int kThreads = 32 * kWarps + 128;  // of the last four warps one copies
+constexpr int kCopyRegisters = 24;           // all together must not exceed those at launch
+constexpr int kScoreRegisters = 112;
+
+struct Maps {
+  CUtensorMap q, basis, k1;
+};
 
 template <int kDim>
-constexpr int kStageElements = kTileKeys * kDim;
-template <int kDim>
-constexpr int kSharedBytes = kStages * kStageElements<kDim> * 2 + kPasses * sizeof(std::uint64_t);
+struct Shared {
+  __nv_bfloat16 q[2 * kHalfRows * kDim];  // row kHalfTokens * head + token of either half
+  __nv_bfloat16 stages[kStages][kTileKeys * kDim];
+  float4 lse[2][kRows / 2][4];  // of two heads: tokens 2i and 2i + 1 of the first, of the second
+  std::uint32_t last[2][kRegions][4];  // head sums of a region's last window, two tokens each
+  std::uint64_t q_there;
+  std::uint64_t there[kStages];  // the copying warp, and the bytes of a tile
+  std::uint64_t done[kStages];   // each warp that multiplies
+};
 
-/// Starts copying a tile of keys into panels; rows from n_keys on become zero.
+/// The tiles of keys that a CTA walks over: first those of the normaliser, then those of k1, made
+/// up of the next windows of every region.
+struct KeyTiles {
+  int head;
+  int n_basis;
+  int n_scored;
+
+  __device__ int region_blocks() const { return n_scored * kRegionBlocks; }
+};
+
+/// Copies all tiles, each when all are done with what its stage held. Called by one warp.
 template <int kDim>
-__device__ __forceinline__ void load_panels(__nv_bfloat16* tile, const __nv_bfloat16* keys,
-                                            int first, int n_keys) {
-  constexpr int kPieces = kDim / 8;
-  constexpr int kPass = kThreads / kPieces;  // rows copied at a time
-  static_assert(kPass % 8 == 0, "each thread keeps its swizzled column");
-  const int row = static_cast<int>(threadIdx.x) / kPieces;
-  const int column = static_cast<int>(threadIdx.x) % kPieces * 8;
-  __nv_bfloat16* to = tile + panel_element<kTileKeys>(row, column);
-  const __nv_bfloat16* from = keys + static_cast<std::int64_t>(first + row) * kDim + column;
-#pragma unroll
-  for (int i = 0; i < kTileKeys; i += kPass) {
-    cp_async_16(to + i * kPanelCols, from + i * kDim, first + row + i < n_keys);
+__device__ __forceinline__ void copy_tiles(Shared<kDim>& shared, const Maps& maps,
+                                           const KeyTiles& tiles) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  RingPlace at;
+#pragma unroll 1
+  for (int tile = 0; tile < tiles.n_basis + tiles.n_scored; ++tile, at.advance(kStages)) {
+    __nv_bfloat16* stage = shared.stages[at.stage];
+    std::uint64_t* there = &shared.there[at.stage];
+    mbarrier_wait(&shared.done[at.stage], at.parity ^ 1U);  // over in the first round
+    if (lane == 0) mbarrier_arrive_expecting(there, sizeof(shared.stages[0]));
+    if (tile < tiles.n_basis) {
+      const int col = lane * kPanelCols;
+      if (col < kDim) {
+        load_box(stage + kTileKeys * col, &maps.basis, tiles.head, tile * kTileKeys, col, there);
+      }
+    } else {
+      const int region = lane % kRegions;
+      const int col = lane / kRegions * kPanelCols;
+      const int row = region * tiles.region_blocks() * 4 + (tile - tiles.n_basis) * kRegionKeys;
+      if (col < kDim) {
+        load_box(stage + kTileKeys * col + region * kRegionKeys * kPanelCols, &maps.k1, tiles.head,
+                 row, col, there);
+      }
+    }
+    __syncwarp();
   }
 }
 
-/// Starts the products of a warp's token with the keys of one step.
-template <int kDim>
-__device__ __forceinline__ void multiply(WarpgroupSums& scores,
-                                         const std::uint32_t (&q)[kDim / 16][4],
-                                         const __nv_bfloat16* keys) {
-  const std::uint64_t operand = panel_operand(shared_address(keys));
+/// Starts sums = a · bᵀ of matrices with kDim columns, in panels of kRowsA and kRowsB rows.
+template <int kDim, int kRowsA, int kRowsB>
+__device__ __forceinline__ void multiply(WarpgroupSums& sums, const __nv_bfloat16* a,
+                                         const __nv_bfloat16* b) {
+  const std::uint64_t left = panel_operand(shared_address(a));
+  const std::uint64_t right = panel_operand(shared_address(b));
   wgmma_begin();
-  wgmma_set(scores, q[0], operand);
 #pragma unroll
-  for (int k = 1; k < kDim / 16; ++k) {
-    wgmma_add(scores, q[k], operand + operand_step<kTileKeys>(k * 16));
+  for (int k = 0; k < kDim; k += 16) {
+    wgmma_add(sums, left + operand_step<kRowsA>(k), right + operand_step<kRowsB>(k), k > 0);
   }
   wgmma_commit();
-}
-
-/// Runs step(products, their first key) over all steps of `n_keys` keys. While one step's products
-/// are used, those of the next are made. tile_done: a barrier for as many arrivals as warps, at its
-/// first phase.
-///
-/// A warp arrives when it has read a tile and its part of the tile after next has come. It waits
-/// for the phase before, so warps may be a tile apart: then the next tile has come altogether, and
-/// nobody reads the previous one any more, into whose stage the load goes.
-template <int kDim, typename Step>
-__device__ __forceinline__ void for_steps(__nv_bfloat16* stages, const __nv_bfloat16* keys,
-                                          int n_keys, const std::uint32_t (&q)[kDim / 16][4],
-                                          std::uint64_t* tile_done, const Step& step) {
-  const auto n_tiles = static_cast<int>(ceil_div(n_keys, kTileKeys));
-  const auto stage = [&](int tile) { return stages + tile % kStages * kStageElements<kDim>; };
-  const auto load = [&](int tile) {
-    if (tile < n_tiles) load_panels<kDim>(stage(tile), keys, tile * kTileKeys, n_keys);
-    cp_async_commit();
-  };
-  WarpgroupSums even;
-  WarpgroupSums odd;
-  __syncthreads();  // others may still read the tiles of an earlier pass
-  for (int tile = 0; tile < kStages - 1; ++tile) load(tile);
-  cp_async_wait<kStages - 3>();  // two tiles
-  publish_to_wgmma();
-  __syncthreads();
-  multiply<kDim>(even, q, stage(0));
-  wgmma_wait(even);
-#pragma unroll 1
-  for (int tile = 0; tile < n_tiles; ++tile) {
-    multiply<kDim>(odd, q, stage(tile) + kStepKeys * kPanelCols);
-    step(even, tile * kTileKeys);
-    wgmma_wait(odd);
-    mbarrier_wait(tile_done, static_cast<std::uint32_t>(tile + 1) % 2);  // the previous tile's
-    cp_async_wait<kStages - 4>();                                        // the tile after next
-    publish_to_wgmma();
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(tile_done);
-    load(tile + kStages - 1);
-    multiply<kDim>(even, q, stage(tile + 1));  // after the last tile: anything, not used
-    step(odd, tile * kTileKeys + kStepKeys);
-    wgmma_wait(even);
-  }
 }
 
 /// Adds a lane's scores of each of its two rows. factor: of scores, log2(e) included; n_valid:
@@ -101,6 +107,7 @@ __device__ __forceinline__ void for_steps(__nv_bfloat16* stages, const __nv_bflo
 template <bool kAll>
 __device__ __forceinline__ void add_scores(const WarpgroupSums& scores, float factor, int n_valid,
                                            ExpSum (&rows)[2]) {
+  constexpr int kLaneColumns = kTileKeys / 4;
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -110,107 +117,246 @@ __device__ __forceinline__ void add_scores(const WarpgroupSums& scores, float fa
     };
     float most = score(0);
 #pragma unroll
-    for (int i = 1; i < 16; ++i) most = fmaxf(most, score(i));
+    for (int i = 1; i < kLaneColumns; ++i) most = fmaxf(most, score(i));
     const float max = fmaxf(rows[half].max, most * factor);
     float sum = rows[half].sum * fast_exp2(rows[half].max - max);
 #pragma unroll
-    for (int i = 0; i < 16; i += 2) {
+    for (int i = 0; i < kLaneColumns; i += 2) {
       sum += fast_exp2(fmaf(score(i), factor, -max)) + fast_exp2(fmaf(score(i + 1), factor, -max));
     }
     rows[half] = {max, sum};
   }
 }
 
-/// Head sums of the weights of 64 windows; lane l gets windows 2l and 2l + 1.
-__device__ __forceinline__ float2 weigh(const WarpgroupSums& scores, float factor,
-                                        const float (&lse)[2]) {
-  const auto weight = [&](int i) {
-    const float* pair = scores + i / 2 * 4 + i % 2;
-    return fast_exp2(fmaf(pair[0], factor, -lse[0])) + fast_exp2(fmaf(pair[2], factor, -lse[1]));
-  };
-  float folded[8];
-#pragma unroll
-  for (int i = 0; i < 8; i += 2) {
-    const float lower[2] = {weight(i), weight(i + 1)};
-    const float upper[2] = {weight(i + 8), weight(i + 9)};
-    fold<2>(lower, upper, 16, folded + i);
+/// The first pass: leaves the normalisers of the warp's 16 queries, two heads of eight tokens.
+template <int kDim>
+__device__ __forceinline__ void normalise(Shared<kDim>& shared, const ScoreParams& p,
+                                          const KeyTiles& tiles, std::int64_t first, int warp,
+                                          float factor, RingPlace& at) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int half = warp / kHalfWarps;
+  const auto visible = static_cast<int>(p.n_basis(first + half * kHalfTokens + lane / 4));
+  const __nv_bfloat16* queries = shared.q + warp / 4 * kGroupRows * kPanelCols;
+  WarpgroupSums scores;
+  ExpSum rows[2];
+#pragma unroll 1
+  for (int tile = 0; tile < tiles.n_basis; ++tile) {
+    mbarrier_wait(&shared.there[at.stage], at.parity);
+    multiply<kDim, 2 * kHalfRows, kTileKeys>(scores, queries, shared.stages[at.stage]);
+    wgmma_wait(scores);
+    if (lane == 0) mbarrier_arrive(&shared.done[at.stage]);
+    at.advance(kStages);
+    const int n_valid = visible - tile * kTileKeys;
+    if (__all_sync(kWarp, n_valid >= kTileKeys)) {
+      add_scores<true>(scores, factor, kTileKeys, rows);
+    } else {
+      add_scores<false>(scores, factor, n_valid, rows);
+    }
   }
-  fold<4>(folded, folded + 4, 8, folded);
-  fold<2>(folded, folded + 2, 4, folded);
-  return {folded[0], folded[1]};
+  const int token = lane / 4;
+  auto* lse = reinterpret_cast<float*>(&shared.lse[half][warp % kHalfWarps][token / 2]);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const float sum = log2_sum(warp_merge<4, 1>(rows[i]));
+    // Rows without a head weigh nothing.
+    const bool empty = warp % kHalfWarps * 2 + i >= p.shape.group;
+    if (lane % 4 == 0) lse[i * 2 + token % 2] = empty ? INFINITY : sum;
+  }
+}
+
+/// Head sums of the weights of a lane's two windows and two tokens, as an accumulator. `early`:
+/// the first of lse, since what comes from shared memory would be waited for.
+__device__ __forceinline__ void weigh(const WarpgroupSums& scores, float factor,
+                                      const float4 (*lse)[4], const float4 (&early)[2],
+                                      float (&sums)[4]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int head = 0; head < kRows; head += 2) {
+    const float4 of = head < 4 ? early[head / 2] : lse[head / 2][lane % 4];
+    const float* s = scores + head * 4;
+    const auto pair = [&](int i, float a, float b) {
+      return fast_exp2(fmaf(s[i], factor, -a)) + fast_exp2(fmaf(s[i + 4], factor, -b));
+    };
+    const float added[4] = {pair(0, of.x, of.z), pair(1, of.y, of.w), pair(2, of.x, of.z),
+                            pair(3, of.y, of.w)};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[i] = head == 0 ? added[i] : sums[i] + added[i];
+  }
+}
+
+/// Both halves of registers with two bf16 each.
+__device__ __forceinline__ std::uint32_t max_of_pairs(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t y;
+  asm("max.bf16x2 %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b));
+  return y;
+}
+
+/// Scores of the four blocks whose 16 windows a warp has summed, two tokens in a register: lanes
+/// below 16 get the first and the third block, the others the second and the fourth. before: like
+/// windows[1], of the windows before.
+__device__ __forceinline__ void pool_blocks(const std::uint32_t (&windows)[2], std::uint32_t before,
+                                            std::uint32_t (&blocks)[2]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const bool is_upper = lane >= 16;
+  // Windows i and i + 8 are in lanes 4i to 4i + 3: whose window precedes this lane's block?
+  const int from = (is_upper ? 12 : 28) + lane % 4;
+  const std::uint32_t given[2] = {is_upper ? before : windows[0],
+                                  is_upper ? windows[0] : windows[1]};
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    blocks[i] = max_of_pairs(windows[i], __shfl_sync(kWarp, given[i], from));
+    blocks[i] = max_of_pairs(blocks[i], __shfl_xor_sync(kWarp, blocks[i], 4));
+    blocks[i] = max_of_pairs(blocks[i], __shfl_xor_sync(kWarp, blocks[i], 8));
+  }
+}
+
+/// Those four scores of a token, in order: of the first of the two in lanes 0 to 3, of the second
+/// in lanes 4 to 7. From n_valid on they become zero.
+__device__ __forceinline__ uint2 four_scores(const std::uint32_t (&blocks)[2], int n_valid) {
+  const unsigned pick = (threadIdx.x & 4U) != 0 ? 0x7632 : 0x5410;
+  std::uint32_t pairs[2];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    pairs[i] = __byte_perm(blocks[i], __shfl_xor_sync(kWarp, blocks[i], 16), pick);
+    if (n_valid < 2 * i + 2) pairs[i] &= n_valid > 2 * i ? 0xffffU : 0U;
+  }
+  return {pairs[0], pairs[1]};
+}
+
+/// The second pass: scores of the blocks of the warp's region for half of the tokens.
+template <int kDim>
+__device__ __forceinline__ void score_region(Shared<kDim>& shared, const ScoreParams& p,
+                                             const KeyTiles& tiles, std::int64_t first, int warp,
+                                             float factor, RingPlace& at) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int half = warp / kHalfWarps;
+  const int region = warp % kHalfWarps;
+  const auto candidates = static_cast<int>(p.shape.candidates_end(first / kBlock));
+
+  // Lanes 0 to 7 store, a token each.
+  const std::int64_t t = first + half * kHalfTokens + lane % 4 * 2 + lane / 4;
+  const bool stores = lane < 8 && t >= p.start && t < p.start + p.n_tokens;
+  const std::int64_t row = (stores ? t - p.start : 0) * p.shape.n_kv_heads + tiles.head;
+  __nv_bfloat16* out = p.scores + row * p.score_stride;
+  const int n_stored = stores ? static_cast<int>(padded_scores(candidates)) : 0;
+
+  const float4(*lse)[4] = shared.lse[half];
+  const float4 early[2] = {lse[0][lane % 4], lse[1][lane % 4]};
+  WarpgroupSums scores;
+  const auto begin = [&] {
+    multiply<kDim, kTileKeys, 2 * kHalfRows>(
+        scores, shared.stages[at.stage] + warp / 4 % 2 * kGroupRows * kPanelCols,
+        shared.q + half * kHalfRows * kPanelCols);
+  };
+  const int first_block = region * tiles.region_blocks();
+  const int end_block = first_block + tiles.region_blocks();
+  std::uint32_t before = 0;
+  std::uint32_t edge = 0;  // the region's first block, without the window before
+  mbarrier_wait(&shared.there[at.stage], at.parity);
+  begin();
+#pragma unroll 1
+  for (int block = first_block; block < end_block; block += kRegionBlocks) {
+    wgmma_wait(scores);
+    if (lane == 0) mbarrier_arrive(&shared.done[at.stage]);
+    at.advance(kStages);
+    float sums[4];
+    weigh(scores, factor, lse, early, sums);
+    if (block + kRegionBlocks < end_block) mbarrier_wait(&shared.there[at.stage], at.parity);
+    begin();  // at the end of the region: anything, not used
+    const std::uint32_t windows[2] = {
+        pack_bf16(fminf(sums[0], kLargest), fminf(sums[1], kLargest)),
+        pack_bf16(fminf(sums[2], kLargest), fminf(sums[3], kLargest))};
+    std::uint32_t blocks[2];
+    pool_blocks(windows, before, blocks);
+    before = windows[1];
+    if (block == first_block) edge = blocks[0];
+    const uint2 four = four_scores(blocks, candidates - block);
+    if (block < n_stored) *reinterpret_cast<uint2*>(out + block) = four;
+  }
+  wgmma_wait(scores);
+
+  // The window before a region's first block was the last of another warp's.
+  if (lane >= 28) shared.last[half][region][lane % 4] = before;
+  named_barrier_wait(kHalfMeets + half, 32 * kHalfWarps);
+  if (region > 0 && stores && first_block < candidates) {
+    edge = max_of_pairs(edge, shared.last[half][region - 1][lane % 4]);
+    reinterpret_cast<std::uint16_t*>(out)[first_block] =
+        static_cast<std::uint16_t>(lane < 4 ? edge : edge >> 16);
+  }
 }
 
 template <int kDim>
-__global__ void __launch_bounds__(kThreads, 1) score_hopper_kernel(const ScoreParams p) {
+__global__ void __launch_bounds__(kThreads, 1)
+    score_hopper_kernel(const ScoreParams p, const __grid_constant__ Maps maps) {
   extern __shared__ __align__(1024) unsigned char memory[];
-  auto* stages = reinterpret_cast<__nv_bfloat16*>(memory);
-  auto* tile_done = reinterpret_cast<std::uint64_t*>(stages + kStages * kStageElements<kDim>);
-  if (threadIdx.x == 0) {
-    for (int pass = 0; pass < kPasses; ++pass) mbarrier_init(tile_done + pass, kThreads / 32);
-  }
+  auto& shared = *reinterpret_cast<Shared<kDim>*>(memory);
   // The shuffle tells the compiler that it is the same in a warp.
   const int warp = __shfl_sync(kWarp, static_cast<int>(threadIdx.x) / 32, 0);
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const std::int64_t head = blockIdx.y;
+  const auto head = static_cast<int>(blockIdx.y);
   // The last tile first: it has most to do.
-  const std::int64_t tile = p.start / kScoreTile + (gridDim.x - 1 - blockIdx.x);
-  const std::int64_t t = tile * kScoreTile + warp;
+  const std::int64_t first = (p.start / kScoreTile + (gridDim.x - 1 - blockIdx.x)) * kScoreTile;
+  const std::int64_t last = first + kScoreTile - 1;
   const std::int64_t end = p.start + p.n_tokens;
-  const bool present = t >= p.start && t < end;
-  const std::int64_t row = present ? t - p.start : 0;
-  const float factor = p.shape.scale * kLog2e;
-
-  std::uint32_t q[kDim / 16][4];
-  load_query<kDim>(q, p.q + row * p.shape.q_dim() + head * p.shape.group * kDim,
-                   present ? static_cast<int>(p.shape.group) : 0);
-
-  float lse[2];
-  {
-    const std::int64_t last = (tile + 1) * kScoreTile - 1;
-    const auto visible = static_cast<int>(p.n_basis(t));
-    const auto n_basis = static_cast<int>(p.n_basis(last < end ? last : end - 1));
-    const __nv_bfloat16* basis = p.exact_lse ? p.cache.k1 + head * p.cache.k1_capacity() * kDim
-                                             : p.cache.k2 + head * p.cache.k2_capacity() * kDim;
-    ExpSum rows[2];
-    for_steps<kDim>(stages, basis, n_basis, q, tile_done, [&](const WarpgroupSums& scores, int j) {
-      if (visible - j >= kStepKeys) {
-        add_scores<true>(scores, factor, kStepKeys, rows);
-      } else {
-        add_scores<false>(scores, factor, visible - j, rows);
+  const std::int64_t candidates = p.shape.candidates_end(first / kBlock);
+  const KeyTiles tiles{
+      head, static_cast<int>(ceil_div(p.n_basis(last < end ? last : end - 1), kTileKeys)),
+      static_cast<int>(ceil_div(candidates * 4, kTileKeys))};
+  if (threadIdx.x == 0) {
+    mbarrier_init(&shared.q_there, 1);
+    for (int i = 0; i < kStages; ++i) {
+      mbarrier_init(&shared.there[i], 1);
+      mbarrier_init(&shared.done[i], kWarps);
+    }
+    publish_barriers();
+    mbarrier_arrive_expecting(&shared.q_there, sizeof(shared.q));
+    for (int half = 0; half < 2; ++half) {
+      for (int col = 0; col < kDim; col += kPanelCols) {
+        load_box(shared.q + 2 * kHalfRows * col + half * kHalfRows * kPanelCols, &maps.q,
+                 head * static_cast<int>(p.shape.group),
+                 static_cast<int>(first - p.start) + half * kHalfTokens, col, &shared.q_there);
       }
-    });
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const bool empty = c_fragment(lane, i * 2).row >= p.shape.group;
-      const float sum = log2_sum(warp_merge<4, 1>(rows[i]));
-      lse[i] = empty ? INFINITY : sum;  // rows without a head weigh nothing
     }
   }
-
-  const auto candidates = static_cast<int>(p.shape.candidates_end(t / kBlock));
-  const int n_stored = present && lane % 2 == 0 ? static_cast<int>(padded_scores(candidates)) : 0;
-  const __nv_bfloat16* k1 = p.cache.k1 + head * p.cache.k1_capacity() * kDim;
-  __nv_bfloat16* out = p.scores + (row * p.shape.n_kv_heads + head) * p.score_stride;
-  float last = 0.0F;  // in lane 0: weight of the window before the step
-  const auto store = [&](const WarpgroupSums& scores, int j) {
-    const float2 sums = weigh(scores, factor, lse);
-    const float before = __shfl_sync(kWarp, sums.y, (lane + 31) % 32);
-    const __nv_bfloat16 score = pool(sums, lane == 0 ? last : before);
-    last = before;
-    const int block = j / 4 + lane / 2;
-    if (block < n_stored) out[block] = block < candidates ? score : __float2bfloat16_rn(0.0F);
-  };
-  for_steps<kDim>(stages, k1, candidates * 4, q, tile_done + 1, store);
+  __syncthreads();
+  if (warp >= kWarps) {
+    keep_registers<kCopyRegisters>();
+    if (warp == kWarps) copy_tiles(shared, maps, tiles);
+  } else {
+    take_registers<kScoreRegisters>();
+    const float factor = p.shape.scale * kLog2e;
+    RingPlace at;
+    mbarrier_wait(&shared.q_there, 0);
+    normalise(shared, p, tiles, first, warp, factor, at);
+    named_barrier_wait(kHalfMeets + warp / kHalfWarps, 32 * kHalfWarps);
+    score_region(shared, p, tiles, first, warp, factor, at);
+  }
 }
 
 template <int kDim>
 cudaError_t launch(const ScoreParams& p, cudaStream_t stream) {
-  const cudaError_t error = cudaFuncSetAttribute(
-      score_hopper_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes<kDim>);
-  if (error != cudaSuccess) return error;
-  const std::int64_t n_tiles = (p.start + p.n_tokens - 1) / kScoreTile - p.start / kScoreTile + 1;
+  const std::int64_t end = p.start + p.n_tokens;
+  const auto stack = [&](const __nv_bfloat16* keys, std::int64_t step, std::int64_t capacity) {
+    return MatrixStack{
+        {keys, n_windows(end, step), kDim}, kDim, p.shape.n_kv_heads, capacity * kDim};
+  };
+  const MatrixStack k1 = stack(p.cache.k1, kStride, p.cache.k1_capacity());
+  const MatrixStack k2 = stack(p.cache.k2, kBlock, p.cache.k2_capacity());
+  // A matrix a query head; those of the next KV head may come along.
+  const MatrixStack q{
+      {p.q, p.n_tokens, kDim}, p.shape.q_dim(), p.shape.n_kv_heads * p.shape.group, kDim};
+  constexpr int kBytes = sizeof(Shared<kDim>);
+  Maps maps;
+  for (const cudaError_t error :
+       {make_tensor_map(maps.q, q, kHalfTokens, kRows),
+        make_tensor_map(maps.basis, p.exact_lse ? k1 : k2, kTileKeys),
+        make_tensor_map(maps.k1, k1, kRegionKeys),
+        cudaFuncSetAttribute(score_hopper_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             kBytes)}) {
+    if (error != cudaSuccess) return error;
+  }
+  const std::int64_t n_tiles = (end - 1) / kScoreTile - p.start / kScoreTile + 1;
   const dim3 grid(static_cast<unsigned>(n_tiles), static_cast<unsigned>(p.shape.n_kv_heads));
-  score_hopper_kernel<kDim><<<grid, kThreads, kSharedBytes<kDim>, stream>>>(p);
+  score_hopper_kernel<kDim><<<grid, kThreads, kBytes, stream>>>(p, maps);
   return cudaGetLastError();
 }
 

@@ -10,6 +10,8 @@ namespace sala::cuda::infllm_v2 {
 constexpr int kStrip = 32;   // windows of k1 that are pooled together
 constexpr int kColumns = 2;  // accumulators (16, 8) at a time: half a strip; more would spill
 
+constexpr float kLargest = 3.3895313892515355e38F;  // of bf16: scores stay finite
+
 /// Sum of 2^(x - max) with the maximum that goes with it.
 struct ExpSum {
   float max = kLowest;
@@ -90,7 +92,6 @@ __device__ __forceinline__ float2 head_sums(float (&folded)[8]) {
 /// Score of the block whose four windows an even lane and the next hold; left: the window before
 /// them. Only even lanes get it.
 __device__ __forceinline__ __nv_bfloat16 pool(float2 sums, float left) {
-  constexpr float kLargest = 3.3895313892515355e38F;  // of bf16
   const float own = fmaxf(sums.x, sums.y);
   const float four = fmaxf(own, __shfl_xor_sync(kWarp, own, 1));
   return __float2bfloat16_rn(fminf(fmaxf(four, left), kLargest));

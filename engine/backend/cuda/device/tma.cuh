@@ -62,8 +62,18 @@ __device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, int r
       : "memory");
 }
 
-/// The same into every CTA of the cluster whose bit is set in `ranks`, and to the barriers that
-/// they have at the same place.
+/// The same of the matrix-th of several matrices.
+__device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, int matrix, int row,
+                                         int col, std::uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%3, %4, %5}], [%2];" ::"r"(shared_address(to)),
+      "l"(map), "r"(shared_address(barrier)), "r"(col), "r"(row), "r"(matrix)
+      : "memory");
+}
+
+/// The two-dimensional copy into every CTA of the cluster whose bit is set in `ranks`, and to the
+/// barriers that they have at the same place.
 __device__ __forceinline__ void load_box_for(std::uint16_t ranks, void* to, const CUtensorMap* map,
                                              int row, int col, std::uint64_t* barrier) {
   asm volatile(

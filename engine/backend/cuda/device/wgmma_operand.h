@@ -1,4 +1,5 @@
-// How a matrix lies in shared memory as an operand of Hopper's warpgroup products; plain functions.
+// How a matrix lies in shared memory as Hopper's copy engine and warpgroup products have it; plain
+// functions.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,6 +17,14 @@ template <int kPanelRows>
 SALA_HOST_DEVICE constexpr int panel_element(int row, int col) {
   static_assert(kPanelRows % 8 == 0, "panels are whole groups of eight rows");
   return col / kPanelCols * kPanelRows * kPanelCols + swizzled<kPanelCols>(row, col % kPanelCols);
+}
+
+/// From the address of element (row, col), for a col below 16, that of column col + further, a
+/// multiple of 16.
+template <int kPanelRows>
+SALA_HOST_DEVICE constexpr std::uint32_t panel_further(std::uint32_t address, int further) {
+  return (address ^ static_cast<std::uint32_t>(further % kPanelCols * 2)) +
+         static_cast<std::uint32_t>(further / kPanelCols * kPanelRows * kPanelCols * 2);
 }
 
 /// Descriptor of an operand that is stored [n][k] in such a panel and begins at the shared address,
