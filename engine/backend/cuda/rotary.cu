@@ -1,4 +1,4 @@
-// Rotary embedding: one CTA a token, so that its angles are computed once; a warp a head.
+// Rotary embedding: one CTA a token, so that its angles are computed once.
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backend/cuda/device/warp.cuh"
 #include "engine/backend/cuda/rotary.h"
@@ -26,6 +26,15 @@ __device__ __forceinline__ float2 angle_of(const RotaryParams& p, std::int64_t p
   result.x *= p.magnitude;
   result.y *= p.magnitude;
   return result;
+}
+
+/// Leaves the token's cosines and sines in shared memory, behind a barrier.
+__device__ __forceinline__ void turn_of(const RotaryParams& p, float2* turn) {
+  const std::int64_t position = p.position != nullptr ? *p.position : p.first_position + blockIdx.x;
+  for (int i = static_cast<int>(threadIdx.x); i < p.head_dim / 2; i += kCta) {
+    turn[i] = angle_of(p, position, i);
+  }
+  __syncthreads();
 }
 
 __device__ __forceinline__ float2 load_pair(const __nv_bfloat16* from) {
@@ -60,17 +69,13 @@ __device__ __forceinline__ void norm_head(const RotaryParams& p, int lane, float
   }
 }
 
+/// A warp a head, of any head_dim.
 template <bool kNorm>
 __global__ void __launch_bounds__(kCta) rotary_kernel(const __grid_constant__ RotaryParams p) {
   __shared__ float2 turn[kMaxRotaryPairs];  // cosine, sine
+  turn_of(p, turn);
   const std::int64_t token = blockIdx.x;
-  const std::int64_t position = p.position != nullptr ? *p.position : p.first_position + token;
   const int half = p.head_dim / 2;
-  for (int i = static_cast<int>(threadIdx.x); i < half; i += kCta) {
-    turn[i] = angle_of(p, position, i);
-  }
-  __syncthreads();
-
   const int lane = static_cast<int>(threadIdx.x) % 32;
   for (int head = static_cast<int>(threadIdx.x) / 32; head < p.n_heads; head += kWarps) {
     __nv_bfloat16* x = p.x + (token * p.n_heads + head) * p.head_dim;
@@ -98,16 +103,79 @@ __global__ void __launch_bounds__(kCta) rotary_kernel(const __grid_constant__ Ro
   }
 }
 
+/// kLanes lanes a head, each with eight elements of either half.
+template <bool kNorm, int kLanes>
+__global__ void __launch_bounds__(kCta)
+    rotary_vector_kernel(const __grid_constant__ RotaryParams p) {
+  constexpr int kHalf = kLanes * kVector;
+  __shared__ __align__(16) float2 turn[kHalf];
+  const int col = static_cast<int>(threadIdx.x) % kLanes * kVector;
+  const int first_head = static_cast<int>(threadIdx.x) / kLanes;
+  __nv_bfloat16* row = p.x + static_cast<std::int64_t>(blockIdx.x) * p.n_heads * 2 * kHalf + col;
+  Vector8 a = {};
+  Vector8 b = {};
+  const auto load = [&](int head) {
+    if (head >= p.n_heads) return;
+    a = Vector8::load(row + head * 2 * kHalf);
+    b = Vector8::load(row + head * 2 * kHalf + kHalf);
+  };
+  load(first_head);  // while angles are computed
+  turn_of(p, turn);
+  // Whole warps go round: lanes of a head that there is not take part in the sums.
+  for (int head = first_head; head - first_head < p.n_heads; head += kCta / kLanes) {
+    if constexpr (kNorm) {
+      float squares = 0;
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        squares += a.value[i] * a.value[i] + b.value[i] * b.value[i];
+      }
+      const float factor =
+          rsqrtf(warp_sum<kLanes>(squares) / static_cast<float>(2 * kHalf) + p.eps);
+      const Vector8 w1 = Vector8::load(p.weight + col);
+      const Vector8 w2 = Vector8::load(p.weight + kHalf + col);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        a.value[i] = round_bf16(round_bf16(a.value[i] * factor) * w1.value[i]);
+        b.value[i] = round_bf16(round_bf16(b.value[i] * factor) * w2.value[i]);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      const float2 t = turn[col + i];
+      const float first = a.value[i];
+      a.value[i] = first * t.x - b.value[i] * t.y;
+      b.value[i] = b.value[i] * t.x + first * t.y;
+    }
+    if (head < p.n_heads) {
+      a.store(row + head * 2 * kHalf);
+      b.store(row + head * 2 * kHalf + kHalf);
+    }
+    load(head + kCta / kLanes);
+  }
+}
+
+template <bool kNorm>
+void run(const RotaryParams& p, cudaStream_t stream) {
+  const auto grid = static_cast<unsigned>(p.n_tokens);
+  const bool vectors = is_aligned(p.x) && is_aligned(p.weight);
+  if (vectors && p.head_dim == 64) {
+    rotary_vector_kernel<kNorm, 4><<<grid, kCta, 0, stream>>>(p);
+  } else if (vectors && p.head_dim == 128) {
+    rotary_vector_kernel<kNorm, 8><<<grid, kCta, 0, stream>>>(p);
+  } else {
+    rotary_kernel<kNorm><<<grid, kCta, 0, stream>>>(p);
+  }
+}
+
 }  // namespace
 
 cudaError_t launch_rotary(const RotaryParams& p, cudaStream_t stream) {
   if (p.head_dim % 4 != 0 || p.head_dim > 2 * kMaxRotaryPairs) return cudaErrorInvalidValue;
   if (p.n_tokens == 0) return cudaSuccess;
-  const auto grid = static_cast<unsigned>(p.n_tokens);
   if (p.weight != nullptr) {
-    rotary_kernel<true><<<grid, kCta, 0, stream>>>(p);
+    run<true>(p, stream);
   } else {
-    rotary_kernel<false><<<grid, kCta, 0, stream>>>(p);
+    run<false>(p, stream);
   }
   return cudaGetLastError();
 }

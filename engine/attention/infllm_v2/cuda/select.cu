@@ -96,10 +96,69 @@ __device__ __forceinline__ std::uint32_t find_threshold(const Piece (&pieces)[kP
   return threshold;
 }
 
+/// Largest threshold that the best scores of n_slots threads reach.
+template <int kThreads, int kPieces>
+__device__ __forceinline__ std::uint32_t find_bound(const Piece (&pieces)[kPieces],
+                                                    std::int64_t n_slots) {
+  std::uint32_t pair = kSigns;
+#pragma unroll
+  for (const Piece& piece : pieces) {
+#pragma unroll
+    for (const std::uint32_t other : piece.pair) pair = __vmaxu2(pair, other);
+  }
+  const std::uint32_t best = max(pair & 0x7fffU, pair >> 16 & 0x7fffU);
+  std::uint32_t bound = 0;
+  for (int bit = 14; bit >= 0; --bit) {
+    const std::uint32_t candidate = bound | 1U << bit;
+    if (__syncthreads_count(best >= candidate) >= n_slots) bound = candidate;
+  }
+  return bound;
+}
+
+/// The same threshold as find_threshold(), or another that selects the same scores, from the few
+/// that reach find_bound(): all that are kept are among them. Zero when more reach it than fit.
+/// scores: of the row. few: shared, a piece a thread.
+template <int kThreads, int kPieces>
+__device__ __forceinline__ std::uint32_t find_threshold_of_few(const Piece (&pieces)[kPieces],
+                                                               const __nv_bfloat16* scores,
+                                                               std::int64_t n_slots,
+                                                               Piece (&few)[kThreads],
+                                                               int (&sums)[2][kThreads / 32]) {
+  const std::uint32_t bound = find_bound<kThreads>(pieces, n_slots);
+  if (bound == 0) return 0;
+  std::uint32_t reach[kPieces / 4];  // a byte a piece
+  int n_mine = 0;
+#pragma unroll
+  for (int i = 0; i < kPieces; ++i) {
+    const std::uint32_t bits = reaching_bits(pieces[i], bound);
+    reach[i / 4] = i % 4 == 0 ? bits : reach[i / 4] | bits << (i % 4 * 8);
+    if (i % 4 == 3) n_mine += __popc(reach[i / 4]);
+  }
+  few[threadIdx.x] = {{kSigns, kSigns, kSigns, kSigns}};
+  int n_few;
+  int at = cta_prefix<kThreads>(n_mine, sums[1], n_few);
+  if (n_few > 8 * kThreads) return 0;
+  auto* gathered = reinterpret_cast<std::uint16_t*>(few);
+#pragma unroll
+  for (int i = 0; i < kPieces / 4; ++i) {
+    for (std::uint32_t bits = reach[i]; bits != 0; bits &= bits - 1) {
+      const int bit = __ffs(static_cast<int>(bits)) - 1;
+      const int piece = (i * 4 + bit / 8) * kThreads + static_cast<int>(threadIdx.x);
+      // Read once more: registers cannot be indexed.
+      gathered[at++] = __bfloat16_as_ushort(scores[piece * 8 + bit % 8]) | 0x8000U;
+    }
+  }
+  __syncthreads();
+  const Piece mine[1] = {few[threadIdx.x]};
+  const std::uint32_t threshold = find_threshold<kThreads>(mine, n_slots, sums);
+  return max(threshold, bound);  // scores that are not among the few may reach less
+}
+
 template <int kThreads, int kPieces>
 __global__ void __launch_bounds__(kThreads) select_kernel(const SelectParams p) {
   constexpr int kWords = kPieces / 4;  // of the mask, a thread
   __shared__ int sums[2][kThreads / 32];
+  __shared__ Piece few[kThreads];
   __shared__ union {
     unsigned char bytes[kThreads * kPieces];
     std::uint32_t words[kThreads * kWords];
@@ -114,18 +173,23 @@ __global__ void __launch_bounds__(kThreads) select_kernel(const SelectParams p) 
   const std::int64_t list = row * p.shape.n_kv_heads + head;
 
   Piece pieces[kPieces];
-  const auto* scores = reinterpret_cast<const uint4*>(p.scores + list * p.score_stride);
+  const __nv_bfloat16* scores = p.scores + list * p.score_stride;
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
     const int index = i * kThreads + static_cast<int>(threadIdx.x);
-    const uint4 loaded = index * 8 < end ? scores[index] : uint4{};
+    const uint4 loaded = index * 8 < end ? reinterpret_cast<const uint4*>(scores)[index] : uint4{};
     pieces[i] = {{loaded.x | kSigns, loaded.y | kSigns, loaded.z | kSigns, loaded.w | kSigns}};
     if (index * 8 < begin) clear_scores(pieces[i], static_cast<int>(begin) - index * 8);
   }
 
   const std::int64_t n_slots = p.shape.slots();
-  const std::uint32_t threshold =
-      n_slots == 0 ? 0x7fffU : find_threshold<kThreads, kPieces>(pieces, n_slots, sums);
+  std::uint32_t threshold = 0x7fffU;
+  if (n_slots > 0) {
+    // Short rows leave threads without scores, whose best then bound nothing.
+    const bool is_long = end - begin > 8 * kThreads;
+    threshold = is_long ? find_threshold_of_few<kThreads>(pieces, scores, n_slots, few, sums) : 0;
+    if (threshold == 0) threshold = find_threshold<kThreads>(pieces, n_slots, sums);
+  }
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
     const int index = i * kThreads + static_cast<int>(threadIdx.x);
