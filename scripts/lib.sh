@@ -1,6 +1,9 @@
 # Shared by quickstart.sh and test.sh: printing steps, installing packages. Sourced, not run.
 # shellcheck shell=bash
 
+# Paths below the clone count from it: what one clone has compiled, ccache has for the next.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 # Prints a command as it could be pasted, then runs it.
 step() {
   printf '\n$ %s\n' "$*"
