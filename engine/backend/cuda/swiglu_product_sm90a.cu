@@ -97,7 +97,7 @@ __device__ __forceinline__ void store_results(const WideSums& sums, __nv_bfloat1
     }
     stmatrix_x4(results + result_place(lane, c), fragment);
   }
-  publish_to_wgmma();
+  publish_to_copies();
   __syncwarp();
   if (lane == 0) {
     for (int panel = 0; panel < kTileCols / kPanelCols; ++panel) {

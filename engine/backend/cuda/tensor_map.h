@@ -16,7 +16,7 @@ struct Matrix {
   std::int64_t rows = 0;  // those beyond count as zeros
   std::int64_t cols = 0;
 };
-/// Several such matrices; strides in elements.
+/// Several matrices of the size of `first`, whose rows may lie further apart; strides in elements.
 struct MatrixStack {
   Matrix first;
   std::int64_t row_stride = 0;

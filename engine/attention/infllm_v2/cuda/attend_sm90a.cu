@@ -20,7 +20,8 @@ struct Maps {
   CUtensorMap keys, values;
 };
 
-/// What the copying warp does. All of it looks for blocks, one thread asks for them.
+/// What the copying warp does. All of it looks for blocks, one thread asks for them. Reads of a
+/// stage that were over before the barrier need no fence against the copies behind it.
 template <int kDim>
 __device__ __forceinline__ void copy_blocks(Ring& ring, __nv_bfloat16* stages, int n_stages,
                                             const AttendParams& p, const Maps& maps,

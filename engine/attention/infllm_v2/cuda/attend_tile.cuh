@@ -23,9 +23,9 @@ struct Softmax {
   float sum[2] = {0.0F, 0.0F};  // of this lane's columns
   float out[kDim / 8][4] = {};
 
-  /// Turns keys [first, first + kKeys) of a tile into weights against the new maximum and brings
-  /// sums and outputs up to it. Keys from n_visible on are hidden. factor: of scores, log2(e)
-  /// included.
+  /// Turns keys [first, first + 8 * kColumns) of a tile into weights against the new maximum and
+  /// brings sums and outputs up to it. Keys from n_visible on are hidden. factor: of scores,
+  /// log2(e) included.
   template <int kColumns>
   __device__ __forceinline__ void weigh(const std::uint32_t (&q)[kDim / 16][4],
                                         const __nv_bfloat16* keys, int first, int n_visible,

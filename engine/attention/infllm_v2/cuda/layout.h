@@ -10,8 +10,7 @@ namespace sala::cuda::infllm_v2 {
 
 constexpr int kStride = 16;  // tokens between windows of k1
 constexpr int kBlock = 64;
-/// Query heads of a KV head at most: they are the rows of one tensor-core tile; fewer leave rows
-/// empty.
+/// Query heads of a KV head at most: one side of a tensor-core tile; fewer leave part of it empty.
 constexpr int kRows = 16;
 constexpr int kScoreTile = 16;               // tokens scored together
 constexpr int kAttendTile = 8;               // tokens that share copies of blocks
@@ -89,7 +88,7 @@ SALA_HOST_DEVICE constexpr std::uint32_t entry_members(std::uint32_t entry) {
 
 /// Stages that keep blocks of keys and values in flight, in a CTA with so much shared memory.
 constexpr std::int64_t kMostStages = 8;
-constexpr std::int64_t kRingBytes = 1024;  // what else lies in shared memory, aligned
+constexpr std::int64_t kRingBytes = 1024;  // for the ring: stages begin at a multiple of that
 SALA_HOST_DEVICE constexpr std::int64_t stage_bytes(std::int64_t head_dim) {
   return 2 * kBlock * head_dim * 2;
 }

@@ -1,5 +1,5 @@
-// Block scores of many tokens on any GPU: a CTA scores 16 tokens of one KV head, a warp two of
-// them. SPDX-License-Identifier: Apache-2.0
+// Block scores of many tokens on any GPU: a CTA scores 16 of one KV head, a warp two of them.
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/attention/infllm_v2/cuda/score.h"
 
 #include "engine/attention/infllm_v2/cuda/key_tile.cuh"
@@ -163,7 +163,7 @@ cudaError_t launch(const ScoreParams& p, cudaStream_t stream) {
 
 cudaError_t launch_score(const ScoreParams& p, cudaStream_t stream) {
   const std::int64_t candidates = p.shape.candidates_end((p.start + p.n_tokens - 1) / kBlock);
-  if (p.shape.group > kRows || p.start / kBlock < p.shape.n_selected() ||
+  if (p.shape.group > kRows || p.shape.topk < 1 || p.start / kBlock < p.shape.n_selected() ||
       p.score_stride < padded_scores(candidates) || p.score_stride % 8 != 0) {
     return cudaErrorInvalidValue;
   }

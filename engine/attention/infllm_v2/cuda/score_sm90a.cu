@@ -102,11 +102,10 @@ __device__ __forceinline__ void multiply(WarpgroupSums& sums, const __nv_bfloat1
   wgmma_commit();
 }
 
-/// Adds a lane's scores of each of its two rows. factor: of scores, log2(e) included; n_valid:
-/// columns that count.
+/// As add_scores() of fewer columns, but with one maximum a tile, not rounded before it is used.
 template <bool kAll>
-__device__ __forceinline__ void add_scores(const WarpgroupSums& scores, float factor, int n_valid,
-                                           ExpSum (&rows)[2]) {
+__device__ __forceinline__ void add_tile(const WarpgroupSums& scores, float factor, int n_valid,
+                                         ExpSum (&rows)[2]) {
   constexpr int kLaneColumns = kTileKeys / 4;
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
@@ -148,9 +147,9 @@ __device__ __forceinline__ void normalise(Shared<kDim>& shared, const ScoreParam
     at.advance(kStages);
     const int n_valid = visible - tile * kTileKeys;
     if (__all_sync(kWarp, n_valid >= kTileKeys)) {
-      add_scores<true>(scores, factor, kTileKeys, rows);
+      add_tile<true>(scores, factor, kTileKeys, rows);
     } else {
-      add_scores<false>(scores, factor, n_valid, rows);
+      add_tile<false>(scores, factor, n_valid, rows);
     }
   }
   const int token = lane / 4;
@@ -164,8 +163,8 @@ __device__ __forceinline__ void normalise(Shared<kDim>& shared, const ScoreParam
   }
 }
 
-/// Head sums of the weights of a lane's two windows and two tokens, as an accumulator. `early`:
-/// the first of lse, since what comes from shared memory would be waited for.
+/// Head sums of the weights of a lane's two windows and two tokens, as an accumulator. early: lse
+/// of the first four heads in registers, so that the first exponentials wait for nothing.
 __device__ __forceinline__ void weigh(const WarpgroupSums& scores, float factor,
                                       const float4 (*lse)[4], const float4 (&early)[2],
                                       float (&sums)[4]) {
@@ -341,7 +340,8 @@ cudaError_t launch(const ScoreParams& p, cudaStream_t stream) {
   };
   const MatrixStack k1 = stack(p.cache.k1, kStride, p.cache.k1_capacity());
   const MatrixStack k2 = stack(p.cache.k2, kBlock, p.cache.k2_capacity());
-  // A matrix a query head; those of the next KV head may come along.
+  // A matrix a query head. Of a small group those of the next KV head come along: if finite, they
+  // weigh nothing.
   const MatrixStack q{
       {p.q, p.n_tokens, kDim}, p.shape.q_dim(), p.shape.n_kv_heads * p.shape.group, kDim};
   constexpr int kBytes = sizeof(Shared<kDim>);

@@ -185,9 +185,9 @@ __global__ void __launch_bounds__(kThreads) select_kernel(const SelectParams p) 
   const std::int64_t n_slots = p.shape.slots();
   std::uint32_t threshold = 0x7fffU;
   if (n_slots > 0) {
-    // Short rows leave threads without scores, whose best then bound nothing.
-    const bool is_long = end - begin > 8 * kThreads;
-    threshold = is_long ? find_threshold_of_few<kThreads>(pieces, scores, n_slots, few, sums) : 0;
+    // Threads without scores, and fewer of them than places, bound nothing.
+    const bool has_bound = end - begin > 8 * kThreads && n_slots <= kThreads;
+    threshold = has_bound ? find_threshold_of_few<kThreads>(pieces, scores, n_slots, few, sums) : 0;
     if (threshold == 0) threshold = find_threshold<kThreads>(pieces, n_slots, sums);
   }
 #pragma unroll

@@ -11,6 +11,12 @@
 
 namespace sala::cuda {
 
+/// Makes what this thread wrote to shared memory visible to copies that it, or threads that it
+/// meets at a later barrier, start.
+__device__ __forceinline__ void publish_to_copies() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 /// One arrival, and as many bytes of copies, before the barrier's phase can end. The copies may
 /// have come earlier within the phase.
 __device__ __forceinline__ void mbarrier_arrive_expecting(std::uint64_t* barrier, int n_bytes) {
@@ -41,7 +47,7 @@ __device__ __forceinline__ void mbarrier_arrive_at(std::uint64_t* barrier, int r
 /// the cluster has met.
 __device__ __forceinline__ void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  publish_to_copies();
 }
 
 /// Waits for all threads of the cluster, converged or not.
@@ -84,7 +90,7 @@ __device__ __forceinline__ void load_box_for(std::uint16_t ranks, void* to, cons
 }
 
 /// Starts copying a box to the matrix, without what lies outside of it. What was written to shared
-/// memory needs a fence.proxy.async of the writers before.
+/// memory needs publish_to_copies() of the writers before.
 __device__ __forceinline__ void store_box(const CUtensorMap* map, int row, int col,
                                           const void* from) {
   asm volatile(

@@ -12,12 +12,6 @@ namespace sala::cuda {
 /// 4i + 3 are the c_fragment() of columns 8i to 8i + 7.
 using WarpgroupSums = float[64];
 
-/// Makes what this thread wrote to shared memory visible to the products of threads that it meets
-/// at a later barrier.
-__device__ __forceinline__ void publish_to_wgmma() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
 /// Orders this warp's earlier uses of registers before the products that follow.
 __device__ __forceinline__ void wgmma_begin() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");

@@ -12,7 +12,8 @@ namespace sala::cuda {
 constexpr int kPanelCols = 64;  // bf16 in the 128 bytes that are swizzled together
 
 /// Where element (row, col) of a matrix of kPanelRows rows lies: panels of 64 columns, one behind
-/// the other, each swizzled as swizzled<64>(). The first must be aligned to 1024 bytes.
+/// the other, each swizzled as swizzled<64>(). For the copy engine and wgmma the first
+/// must be aligned to 1024 bytes, otherwise to 128.
 template <int kPanelRows>
 SALA_HOST_DEVICE constexpr int panel_element(int row, int col) {
   static_assert(kPanelRows % 8 == 0, "panels are whole groups of eight rows");
@@ -27,8 +28,9 @@ SALA_HOST_DEVICE constexpr std::uint32_t panel_further(std::uint32_t address, in
          static_cast<std::uint32_t>(further / kPanelCols * kPanelRows * kPanelCols * 2);
 }
 
-/// Descriptor of an operand that is stored [n][k] in such a panel and begins at the shared address,
-/// which is one of row 8i and column 16j. Two groups of eight rows are 1024 bytes apart.
+/// Descriptor of an operand that is stored [m][k] or [n][k] in such a panel and begins at the
+/// shared address, which is one of row 8i and column 16j. Two groups of eight rows are 1024 bytes
+/// apart.
 SALA_HOST_DEVICE constexpr std::uint64_t panel_operand(std::uint32_t address) {
   constexpr std::uint64_t kSwizzle128 = 1;
   constexpr std::uint64_t kRowGroups = 8 * kPanelCols * 2;
