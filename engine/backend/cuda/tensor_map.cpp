@@ -52,10 +52,17 @@ cudaError_t make_tensor_map(CUtensorMap& map, const Matrix& matrix, int box_rows
                    {kPanelCols, box_rows});
 }
 
-cudaError_t make_tensor_map(CUtensorMap& map, const MatrixStack& stack, int box_rows,
-                            int box_matrices) {
+cudaError_t make_tensor_map(CUtensorMap& map, const MatrixStack& stack, int box_rows) {
   return encode<3>(map, stack.first.data, {stack.first.cols, stack.first.rows, stack.count},
-                   {stack.row_stride, stack.stride}, {kPanelCols, box_rows, box_matrices});
+                   {stack.row_stride, stack.stride}, {kPanelCols, box_rows, 1});
+}
+
+cudaError_t make_tensor_map(CUtensorMap& map, const MatrixStacks& stacks, int box_rows,
+                            int box_matrices) {
+  const MatrixStack& stack = stacks.first;
+  return encode<4>(
+      map, stack.first.data, {stack.first.cols, stack.first.rows, stack.count, stacks.count},
+      {stack.row_stride, stack.stride, stacks.stride}, {kPanelCols, box_rows, box_matrices, 1});
 }
 
 }  // namespace sala::cuda

@@ -23,12 +23,20 @@ struct MatrixStack {
   std::int64_t count = 0;
   std::int64_t stride = 0;
 };
+/// Several stacks of the size of `first`.
+struct MatrixStacks {
+  MatrixStack first;
+  std::int64_t count = 0;
+  std::int64_t stride = 0;
+};
 
 /// Map by which boxes of box_rows rows and 64 columns are copied as panels (wgmma_operand.h).
 /// Needs a driver that knows tensor maps: cudaErrorNotSupported otherwise.
 cudaError_t make_tensor_map(CUtensorMap& map, const Matrix& matrix, int box_rows);
-/// The same for boxes of box_rows rows of box_matrices neighbouring matrices.
-cudaError_t make_tensor_map(CUtensorMap& map, const MatrixStack& stack, int box_rows,
-                            int box_matrices = 1);
+/// The same for boxes of one matrix of a stack.
+cudaError_t make_tensor_map(CUtensorMap& map, const MatrixStack& stack, int box_rows);
+/// The same for boxes of box_matrices neighbours within a stack; those beyond it count as zeros.
+cudaError_t make_tensor_map(CUtensorMap& map, const MatrixStacks& stacks, int box_rows,
+                            int box_matrices);
 
 }  // namespace sala::cuda

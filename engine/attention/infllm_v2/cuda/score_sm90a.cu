@@ -310,8 +310,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     mbarrier_arrive_expecting(&shared.q_there, sizeof(shared.q));
     for (int half = 0; half < 2; ++half) {
       for (int col = 0; col < kDim; col += kPanelCols) {
-        load_box(shared.q + 2 * kHalfRows * col + half * kHalfRows * kPanelCols, &maps.q,
-                 head * static_cast<int>(p.shape.group),
+        load_box(shared.q + 2 * kHalfRows * col + half * kHalfRows * kPanelCols, &maps.q, head, 0,
                  static_cast<int>(first - p.start) + half * kHalfTokens, col, &shared.q_there);
       }
     }
@@ -340,10 +339,10 @@ cudaError_t launch(const ScoreParams& p, cudaStream_t stream) {
   };
   const MatrixStack k1 = stack(p.cache.k1, kStride, p.cache.k1_capacity());
   const MatrixStack k2 = stack(p.cache.k2, kBlock, p.cache.k2_capacity());
-  // A matrix a query head. Of a small group those of the next KV head come along: if finite, they
-  // weigh nothing.
-  const MatrixStack q{
-      {p.q, p.n_tokens, kDim}, p.shape.q_dim(), p.shape.n_kv_heads * p.shape.group, kDim};
+  // A matrix a query head, a stack a KV head: a small group is filled up with zeros.
+  const MatrixStacks q{{{p.q, p.n_tokens, kDim}, p.shape.q_dim(), p.shape.group, kDim},
+                       p.shape.n_kv_heads,
+                       p.shape.group * kDim};
   constexpr int kBytes = sizeof(Shared<kDim>);
   Maps maps;
   for (const cudaError_t error :

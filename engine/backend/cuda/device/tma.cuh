@@ -78,6 +78,16 @@ __device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, int m
       : "memory");
 }
 
+/// The same from the matrix-th on of a stack of several.
+__device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, int stack, int matrix,
+                                         int row, int col, std::uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared_address(to)),
+      "l"(map), "r"(shared_address(barrier)), "r"(col), "r"(row), "r"(matrix), "r"(stack)
+      : "memory");
+}
+
 /// The two-dimensional copy into every CTA of the cluster whose bit is set in `ranks`, and to the
 /// barriers that they have at the same place.
 __device__ __forceinline__ void load_box_for(std::uint16_t ranks, void* to, const CUtensorMap* map,
