@@ -34,16 +34,6 @@ TEST(SwigluTileOrder, runs_down_a_group_of_rows_before_the_next_column) {
   EXPECT_EQ(order.tile(5 * kRowsInGroup + 2), (Element{kRowsInGroup, 1}));
 }
 
-TEST(SwigluRing, parity_changes_when_a_stage_is_used_again) {
-  for (int use = 0; use < 40; ++use) {
-    const RingPlace<4> place{use};
-    const RingPlace<4> again{use + 4};
-    EXPECT_EQ(place.stage(), again.stage());
-    EXPECT_NE(place.parity(), again.parity());
-  }
-  EXPECT_EQ(RingPlace<4>{0}.parity(), 0U);
-}
-
 TEST(SwigluResults, lie_in_panels_as_the_copy_engine_reads_them) {
   for (int col = 0; col < kTileCols; col += 16) {
     for (int lane = 0; lane < 32; ++lane) {

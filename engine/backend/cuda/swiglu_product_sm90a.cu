@@ -6,6 +6,7 @@
 #include "engine/backend/cuda/device/mma.cuh"
 #include "engine/backend/cuda/device/named_barrier.cuh"
 #include "engine/backend/cuda/device/register_share.cuh"
+#include "engine/backend/cuda/device/ring_place.h"
 #include "engine/backend/cuda/device/stmatrix.cuh"
 #include "engine/backend/cuda/device/tma.cuh"
 #include "engine/backend/cuda/device/warp.cuh"
@@ -45,8 +46,6 @@ struct Maps {
   CUtensorMap x, gate, up, out;
 };
 
-using Place = RingPlace<kStages>;
-
 /// Brings the stages of all tiles of the cluster: a CTA its own rows of x, and for both CTAs the
 /// weights of the gate (rank 0) or of the other factor (rank 1). Called by one thread.
 __device__ __forceinline__ void copy_tiles(Shared& shared, const Maps& maps, TileOrder order,
@@ -54,14 +53,14 @@ __device__ __forceinline__ void copy_tiles(Shared& shared, const Maps& maps, Til
   constexpr std::uint16_t kBoth = (1 << kClusterCtas) - 1;
   const CUtensorMap* weights = rank == 0 ? &maps.gate : &maps.up;
   const int n_clusters = static_cast<int>(gridDim.x) / kClusterCtas;
-  Place place{0};
+  RingPlace at;
   for (int i = static_cast<int>(blockIdx.x) / kClusterCtas; i < order.n_tiles(); i += n_clusters) {
     const Element tile = order.tile(i);
     const int row = tile.row * kClusterRows + rank * kTileRows;
-    for (int step = 0; step < n_steps; ++step, ++place.use) {
-      Stage& stage = shared.stages[place.stage()];
-      std::uint64_t* full = &shared.full[place.stage()];
-      mbarrier_wait(&shared.empty[place.stage()], place.parity() ^ 1);  // over in the first round
+    for (int step = 0; step < n_steps; ++step, at.advance(kStages)) {
+      Stage& stage = shared.stages[at.stage];
+      std::uint64_t* full = &shared.full[at.stage];
+      mbarrier_wait(&shared.empty[at.stage], at.parity ^ 1U);  // over in the first round
       mbarrier_arrive_expecting(full, sizeof(Stage));
       load_box(stage.x, &maps.x, row, step * kTileIn, full);
       load_box_for(kBoth, rank == 0 ? stage.gate : stage.up, weights, tile.col * kTileCols,
@@ -113,17 +112,20 @@ __device__ __forceinline__ void multiply_tiles(Shared& shared, const Maps& maps,
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int group_row = warp / 4 * kGroupRows;
   const int n_clusters = static_cast<int>(gridDim.x) / kClusterCtas;
-  const auto release = [&](Place place) {
-    if (lane < kClusterCtas) mbarrier_arrive_at(&shared.empty[place.stage()], lane);
+  RingPlace at;
+  RingPlace oldest;  // of the stages not yet released
+  const auto release = [&] {
+    if (lane < kClusterCtas) mbarrier_arrive_at(&shared.empty[oldest.stage], lane);
+    oldest.advance(kStages);
   };
   // The second group stays a stage behind: one multiplies while the other stores a tile.
   if (warp >= 4) named_barrier_wait(kFirstGroupBegan, kProductThreads);
   WideSums sums = {};
-  Place place{0};
-  for (int i = static_cast<int>(blockIdx.x) / kClusterCtas; i < order.n_tiles(); i += n_clusters) {
-    for (int step = 0; step < n_steps; ++step, ++place.use) {
-      const Stage& stage = shared.stages[place.stage()];
-      mbarrier_wait(&shared.full[place.stage()], place.parity());
+  const int first = static_cast<int>(blockIdx.x) / kClusterCtas;
+  for (int i = first; i < order.n_tiles(); i += n_clusters) {
+    for (int step = 0; step < n_steps; ++step, at.advance(kStages)) {
+      const Stage& stage = shared.stages[at.stage];
+      mbarrier_wait(&shared.full[at.stage], at.parity);
       const std::uint64_t x = panel_operand(shared_address(stage.x + group_row * kTileIn));
       const std::uint64_t weights = panel_operand(shared_address(stage.gate));
       wgmma_begin();
@@ -134,14 +136,14 @@ __device__ __forceinline__ void multiply_tiles(Shared& shared, const Maps& maps,
       }
       wgmma_commit();
       if (step == 0) {
-        if (place.use == 0 && warp < 4) named_barrier_arrive(kFirstGroupBegan, kProductThreads);
+        if (i == first && warp < 4) named_barrier_arrive(kFirstGroupBegan, kProductThreads);
         continue;
       }
       wgmma_wait_for_earlier();
-      release({place.use - 1});
+      release();
     }
     wgmma_wait(sums);
-    release({place.use - 1});
+    release();
     const Element tile = order.tile(i);
     store_results(sums, shared.results[warp], &maps.out,
                   tile.row * kClusterRows + rank * kTileRows + warp * kWarpRows,

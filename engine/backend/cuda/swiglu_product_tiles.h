@@ -33,16 +33,6 @@ struct TileOrder {
   }
 };
 
-/// Stage and parity of the n-th use of a ring of barriers.
-template <int kStages>
-struct RingPlace {
-  int use;
-  SALA_HOST_DEVICE constexpr int stage() const { return use % kStages; }
-  SALA_HOST_DEVICE constexpr unsigned parity() const {
-    return static_cast<unsigned>(use / kStages) % 2;
-  }
-};
-
 /// Element of a warp's results, panels of 16 rows, at which a lane points so that stmatrix x4
 /// stores the A fragment of 16 columns from `col` on, a multiple of 16.
 SALA_HOST_DEVICE constexpr int result_place(int lane, int col) {

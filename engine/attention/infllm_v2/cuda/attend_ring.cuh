@@ -4,7 +4,7 @@
 
 #include "engine/attention/infllm_v2/cuda/attend_tile.cuh"
 #include "engine/backend/cuda/device/mbarrier.cuh"
-#include "engine/backend/cuda/device/ring_place.cuh"
+#include "engine/backend/cuda/device/ring_place.h"
 
 namespace sala::cuda::infllm_v2 {
 

@@ -6,7 +6,7 @@
 #include "engine/backend/cuda/device/mma.cuh"
 #include "engine/backend/cuda/device/named_barrier.cuh"
 #include "engine/backend/cuda/device/register_share.cuh"
-#include "engine/backend/cuda/device/ring_place.cuh"
+#include "engine/backend/cuda/device/ring_place.h"
 #include "engine/backend/cuda/device/tma.cuh"
 #include "engine/backend/cuda/device/wgmma.cuh"
 #include "engine/backend/cuda/tensor_map.h"

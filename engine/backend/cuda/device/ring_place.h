@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "engine/backend/cuda/device/fragment.h"
+
 namespace sala::cuda {
 
 /// A stage and the parity of its present use.
@@ -11,7 +13,7 @@ struct RingPlace {
   int stage = 0;
   std::uint32_t parity = 0;
 
-  __device__ __forceinline__ void advance(int n_stages) {
+  SALA_HOST_DEVICE constexpr void advance(int n_stages) {
     if (++stage == n_stages) {
       stage = 0;
       parity ^= 1U;
