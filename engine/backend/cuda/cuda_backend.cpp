@@ -10,6 +10,7 @@
 #include "engine/backend/cuda/elementwise.h"
 #include "engine/backend/cuda/gemm_lt.h"
 #include "engine/backend/cuda/gemv.h"
+#include "engine/backend/cuda/hopper.h"
 #include "engine/backend/cuda/norm.h"
 #include "engine/backend/cuda/recording.h"
 #include "engine/backend/cuda/rotary.h"
@@ -304,7 +305,7 @@ class Gpu final : public CudaBackend {
     SALA_CHECK(gate.cols == x.cols && out.rows == x.rows && out.cols == gate.rows,
                "shapes of a gated product agree");
     constexpr std::int64_t kLeastRows = 256;
-    return x.rows >= kLeastRows && cuda::swiglu_product_runs_on(properties_) &&
+    return x.rows >= kLeastRows && cuda::is_hopper(properties_) &&
            cuda::swiglu_product_takes(x.cols, out.cols) && is_aligned(x) && is_aligned(gate) &&
            is_aligned(up) && is_aligned(out);
   }

@@ -27,11 +27,6 @@ constexpr bool swiglu_product_takes(std::int64_t in, std::int64_t cols) {
   return in > 0 && in % 64 == 0 && cols > 0 && cols % 128 == 0;
 }
 
-/// GPUs that have the kernel.
-inline bool swiglu_product_runs_on(const cudaDeviceProp& gpu) {
-  return gpu.major == 9 && gpu.minor == 0;
-}
-
 /// Same bits for a row whatever the other rows are.
 cudaError_t launch_swiglu_product(const SwigluProductParams& params, cudaStream_t stream);
 

@@ -12,6 +12,7 @@
 #include "engine/attention/infllm_v2/cuda/score.h"
 #include "engine/attention/infllm_v2/cuda/select.h"
 #include "engine/backend/cuda/cuda_error.h"
+#include "engine/backend/cuda/hopper.h"
 #include "engine/bench/cuda/device_bench.h"
 #include "engine/bench/cuda/selection.h"
 
@@ -87,7 +88,7 @@ struct Scored {
                .score_stride = score_stride(length),
                .start = length - kRows,
                .n_tokens = kRows,
-               .hopper = kernels::is_hopper(bench.backend().properties())} {}
+               .hopper = cuda::is_hopper(bench.backend().properties())} {}
 
   Sequence sequence;
   Operands q;
@@ -144,7 +145,7 @@ void add_attend(const DeviceBench& bench, std::int64_t length, double overlap, c
                                        .start = start,
                                        .n_tokens = kRows,
                                        .ranked_begin = 0,
-                                       .hopper = kernels::is_hopper(bench.backend().properties())};
+                                       .hopper = cuda::is_hopper(bench.backend().properties())};
     return DeviceCase{.cost = kernels::attend_cost(params),
                       .launch = [=, keep = std::tuple(sequence, q, masks)](std::int64_t) {
                         SALA_CUDA(kernels::launch_attend(params, bench.stream()));

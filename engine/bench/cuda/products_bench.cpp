@@ -10,6 +10,7 @@
 #include "engine/backend/cuda/cuda_error.h"
 #include "engine/backend/cuda/gemm_lt.h"
 #include "engine/backend/cuda/gemv.h"
+#include "engine/backend/cuda/hopper.h"
 #include "engine/backend/cuda/swiglu_product.h"
 #include "engine/bench/cuda/device_bench.h"
 
@@ -61,7 +62,7 @@ void add_gated_product(const DeviceBench& bench, std::int64_t rows, std::int64_t
       return DeviceCase{.cost = cuda::swiglu_product_cost(params), .launch = launch};
     });
   };
-  if (cuda::swiglu_product_runs_on(bench.backend().properties())) add("swiglu_product", true);
+  if (cuda::is_hopper(bench.backend().properties())) add("swiglu_product", true);
   add("swiglu_product_cublaslt", false);
 }
 

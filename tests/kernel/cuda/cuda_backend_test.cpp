@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "engine/attention/reference_math.h"
-#include "engine/backend/cuda/swiglu_product.h"
+#include "engine/backend/cuda/hopper.h"
 #include "tests/expect_error.h"
 #include "tests/kernel/cuda/device_fixture.h"
 #include "tests/random_weights.h"
@@ -154,7 +154,7 @@ TEST_F(CudaBackendTest, gated_matmul_equals_reference) {
 }
 
 TEST_F(CudaBackendTest, fused_gated_matmul_rounds_once_and_alike_for_any_number_of_rows) {
-  if (!cuda::swiglu_product_runs_on(backend_->properties())) {
+  if (!cuda::is_hopper(backend_->properties())) {
     GTEST_SKIP() << "this GPU has no fused product";
   }
   constexpr std::int64_t kRows = 1000;

@@ -3,6 +3,7 @@
 #include <functional>
 #include <random>
 
+#include "engine/backend/cuda/hopper.h"
 #include "tests/kernel/cuda/infllm_v2_fixture.h"
 
 namespace sala::testing {
@@ -66,7 +67,7 @@ class InfllmV2Attend : public DeviceTest {
       });
     };
     call.out = run(false);
-    if (kernels::is_hopper(backend_->properties())) {
+    if (cuda::is_hopper(backend_->properties())) {
       EXPECT_EQ(run(true), call.out);
     }
     return call;

@@ -5,6 +5,7 @@
 #include "engine/attention/dense/dense.h"
 #include "engine/attention/infllm_v2/cuda/score.h"
 #include "engine/attention/infllm_v2/infllm_v2.h"
+#include "engine/backend/cuda/hopper.h"
 #include "engine/backend/workspace.h"
 #include "tests/expect_error.h"
 #include "tests/kernel/cuda/device_fixture.h"
@@ -263,9 +264,8 @@ TEST_F(InfllmV2Layer, routes_name_kernels_and_count_blocks) {
   }
   const RouteEntry& tiles = test.route.entries()[0];
   EXPECT_EQ(tiles.path, "sparse");
-  EXPECT_EQ(tiles.kernel, cuda::infllm_v2::is_hopper(backend_->properties())
-                              ? "infllm_v2_tiles_hopper"
-                              : "infllm_v2_tiles_cuda");
+  EXPECT_EQ(tiles.kernel, cuda::is_hopper(backend_->properties()) ? "infllm_v2_tiles_hopper"
+                                                                  : "infllm_v2_tiles_cuda");
   EXPECT_EQ(tiles.blocks_read, read);
   EXPECT_EQ(tiles.blocks_visible, visible);
   const RouteEntry& step = test.route.entries()[1];

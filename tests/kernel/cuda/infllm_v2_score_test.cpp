@@ -1,5 +1,6 @@
 // Block scores on the GPU against fp64, and the laws that cuts of a prompt and steps obey.
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/hopper.h"
 #include "tests/kernel/cuda/infllm_v2_fixture.h"
 
 namespace sala::testing {
@@ -11,7 +12,7 @@ class InfllmV2Score : public DeviceTest {
   template <typename Test>
   void for_bodies(const Test& test) {
     for (const bool hopper : {false, true}) {
-      if (hopper && !kernels::is_hopper(backend_->properties())) continue;
+      if (hopper && !cuda::is_hopper(backend_->properties())) continue;
       SCOPED_TRACE(hopper ? "Hopper" : "any GPU");
       hopper_ = hopper;
       test();

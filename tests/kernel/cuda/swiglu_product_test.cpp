@@ -7,6 +7,7 @@
 #include <cstring>
 #include <random>
 
+#include "engine/backend/cuda/hopper.h"
 #include "tests/kernel/cuda/device_fixture.h"
 
 namespace sala::testing {
@@ -18,7 +19,7 @@ class SwigluProduct : public DeviceTest {
     DeviceTest::SetUp();
     if (IsSkipped()) return;
     const cudaDeviceProp& properties = backend_->properties();
-    if (!cuda::swiglu_product_runs_on(properties)) {
+    if (!cuda::is_hopper(properties)) {
       GTEST_SKIP() << "the kernel is for compute capability 9.0, this is " << properties.major
                    << "." << properties.minor;
     }

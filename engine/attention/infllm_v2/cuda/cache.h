@@ -1,9 +1,8 @@
-// Device memory of one sequence in a block-sparse layer, and which bodies of kernels a GPU runs.
+// Device memory of one sequence in a block-sparse layer.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cuda_bf16.h>
-#include <cuda_runtime_api.h>
 
 #include "engine/attention/infllm_v2/cuda/layout.h"
 
@@ -19,10 +18,5 @@ struct Cache {
   SALA_HOST_DEVICE constexpr std::int64_t k1_capacity() const { return capacity / kStride; }
   SALA_HOST_DEVICE constexpr std::int64_t k2_capacity() const { return capacity / kBlock; }
 };
-
-/// Whether a GPU runs the bodies for Hopper.
-inline bool is_hopper(const cudaDeviceProp& gpu) {
-  return gpu.major == 9 && gpu.minor == 0;
-}
 
 }  // namespace sala::cuda::infllm_v2

@@ -15,6 +15,7 @@
 #include "engine/attention/infllm_v2/selection_fidelity.h"
 #include "engine/backend/cuda/cuda_backend.h"
 #include "engine/backend/cuda/cuda_error.h"
+#include "engine/backend/cuda/hopper.h"
 #include "engine/base/error.h"
 
 namespace sala {
@@ -136,7 +137,7 @@ class InfllmV2Cuda final : public AttentionLayer {
                config_.init_blocks,
                config_.local_blocks,
                config_.topk},
-        hopper_(kernels::is_hopper(backend_.properties())),
+        hopper_(cuda::is_hopper(backend_.properties())),
         projections_(config_.heads, spec, weights) {}
 
   std::vector<CategoryBytes> state_bytes(std::int64_t max_tokens) const override {
