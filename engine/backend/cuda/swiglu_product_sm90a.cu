@@ -10,7 +10,7 @@
 #include "engine/backend/cuda/device/stmatrix.cuh"
 #include "engine/backend/cuda/device/tma.cuh"
 #include "engine/backend/cuda/device/warp.cuh"
-#include "engine/backend/cuda/device/wgmma_wide.cuh"
+#include "engine/backend/cuda/device/wgmma.cuh"
 #include "engine/backend/cuda/swiglu_product.h"
 #include "engine/backend/cuda/swiglu_product_tiles.h"
 #include "engine/backend/cuda/tensor_map.h"
