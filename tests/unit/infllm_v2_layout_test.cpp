@@ -159,7 +159,7 @@ TEST(Masks, lowest_bits_keeps_the_lowest) {
 
 TEST(Lists, entries_keep_block_and_members) {
   for (const std::uint32_t block : {0U, 63U, 32767U}) {
-    for (const std::uint32_t members : {1U, 0x80U, 0xffU}) {
+    for (const std::uint32_t members : {1U, 0x80U, 0xffffU}) {
       const std::uint32_t entry = kernels::list_entry(block, members);
       EXPECT_EQ(kernels::entry_block(entry), block);
       EXPECT_EQ(kernels::entry_members(entry), members);

@@ -24,11 +24,6 @@ struct AttendParams {
   bool hopper = false;  // by the body for Hopper, which the GPU must be
 };
 
-/// Tiles of kAttendTile tokens, at multiples of it counted from token 0.
-SALA_HOST_DEVICE constexpr std::int64_t attend_tiles(std::int64_t start, std::int64_t n_tokens) {
-  return (start + n_tokens - 1) / kAttendTile - start / kAttendTile + 1;
-}
-
 /// A row's bits do not depend on which others are in the call. Blocks that several rows of a tile
 /// read are copied once.
 cudaError_t launch_attend(const AttendParams& params, cudaStream_t stream);

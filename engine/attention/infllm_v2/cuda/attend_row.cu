@@ -106,8 +106,9 @@ __device__ __forceinline__ const WarpResults<kDim>& attend(AttendMemory<kDim>& m
   };
   for (int i = begin; i < begin + kStages - 1; ++i) load(i);
 
-  std::uint32_t q[kDim / 16][4];
-  load_query<kDim>(q, p.q + head * p.shape.group * kDim, static_cast<int>(p.shape.group));
+  HeldQuery<kDim> query;
+  load_query<kDim>(query.fragments, p.q + head * p.shape.group * kDim,
+                   static_cast<int>(p.shape.group));
   Softmax<kDim> softmax;
   const float factor = p.shape.scale * kLog2e;
   for (int i = begin; i < end; ++i) {
@@ -116,9 +117,11 @@ __device__ __forceinline__ const WarpResults<kDim>& attend(AttendMemory<kDim>& m
     load(i + kStages - 1);  // into the stage that everyone left before the barrier
     const auto& [keys, values] = memory.stages[(i - begin) % kStages];
     const int n_visible = block(i) == off ? static_cast<int>(t % kBlock) + 1 : kBlock;
-    float weights[kWarpKeys / 8][4];
-    softmax.weigh(q, keys, warp * kWarpKeys, n_visible, factor, weights);
-    softmax.add(weights, values, warp * kWarpKeys);
+    float scores[1][kWarpKeys / 8][4];
+    multiply<kDim>(query, keys, warp * kWarpKeys, scores);
+    Weights<kWarpKeys / 8> weights[1];
+    softmax.weigh(scores[0], warp * kWarpKeys, n_visible, factor, weights[0]);
+    add_values(&softmax, weights, values, warp * kWarpKeys);
   }
   softmax.finish();
 

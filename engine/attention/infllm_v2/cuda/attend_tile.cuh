@@ -16,6 +16,54 @@ __device__ __forceinline__ std::uint32_t row_mask(const AttendParams& p, std::in
   return p.masks[(row * p.shape.n_kv_heads + head) * p.mask_stride + word];
 }
 
+/// Query rows of one token, in registers.
+template <int kDim>
+struct HeldQuery {
+  std::uint32_t fragments[kDim / 16][4];
+
+  __device__ __forceinline__ void read(int /*token*/, int k, std::uint32_t (&a)[4]) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) a[i] = fragments[k][i];
+  }
+};
+
+/// Scores of keys [first, first + 8 * kColumns) of a tile for the 16 rows of each of kTokens
+/// tokens. queries.read(n, k, a): the A fragment of token n for step k.
+template <int kDim, int kTokens, int kColumns, typename Queries>
+__device__ __forceinline__ void multiply(const Queries& queries, const __nv_bfloat16* keys,
+                                         int first, float (&scores)[kTokens][kColumns][4]) {
+  const Element from = b_address(static_cast<int>(threadIdx.x) % 32);
+  const std::uint32_t lane_keys =
+      shared_address(keys + panel_element<kBlock>(first + from.row, from.col));
+#pragma unroll
+  for (auto& token : scores) {
+#pragma unroll
+    for (auto& column : token) column[0] = column[1] = column[2] = column[3] = 0.0F;
+  }
+#pragma unroll
+  for (int k = 0; k < kDim / 16; ++k) {
+    std::uint32_t a[kTokens][4];
+#pragma unroll
+    for (int n = 0; n < kTokens; ++n) queries.read(n, k, a[n]);
+#pragma unroll
+    for (int column = 0; column < kColumns; column += 2) {
+      std::uint32_t b[4];
+      ldmatrix_x4(b, panel_further<kBlock>(lane_keys, k * 16) + column * 8 * kPanelCols * 2);
+#pragma unroll
+      for (int n = 0; n < kTokens; ++n) {
+        mma_bf16(scores[n][column], a[n], b[0], b[1]);
+        mma_bf16(scores[n][column + 1], a[n], b[2], b[3]);
+      }
+    }
+  }
+}
+
+/// Weights of 8 * kColumns keys, two in a register: A fragments of their product with values.
+template <int kColumns>
+struct Weights {
+  std::uint32_t pairs[kColumns][2];
+};
+
 /// Running softmax of a warp's 16 rows: a lane holds two of them, kDim / 8 pairs of columns each.
 template <int kDim>
 struct Softmax {
@@ -23,39 +71,17 @@ struct Softmax {
   float sum[2] = {0.0F, 0.0F};  // of this lane's columns
   float out[kDim / 8][4] = {};
 
-  /// Turns keys [first, first + 8 * kColumns) of a tile into weights against the new maximum and
-  /// brings sums and outputs up to it. Keys from n_visible on are hidden. factor: of scores,
-  /// log2(e) included.
+  /// Turns scores of keys from `first` on into weights against the new maximum and brings sums and
+  /// outputs up to it. Keys from n_visible on are hidden. factor: of scores, log2(e) included.
   template <int kColumns>
-  __device__ __forceinline__ void weigh(const std::uint32_t (&q)[kDim / 16][4],
-                                        const __nv_bfloat16* keys, int first, int n_visible,
-                                        float factor, float (&weights)[kColumns][4]) {
-    multiply(q, keys, first, weights);
-    if (first + 8 * kColumns > n_visible) hide(first, n_visible, weights);
-    rescale(weights, factor);
-  }
-
-  /// Adds the values of the keys that were weighed last.
-  template <int kColumns>
-  __device__ __forceinline__ void add(const float (&weights)[kColumns][4],
-                                      const __nv_bfloat16* values, int first) {
-    const Element from = b_address_transposed(static_cast<int>(threadIdx.x) % 32);
-    const std::uint32_t lane_values =
-        shared_address(values + panel_element<kBlock>(first + from.row, from.col));
+  __device__ __forceinline__ void weigh(float (&scores)[kColumns][4], int first, int n_visible,
+                                        float factor, Weights<kColumns>& weights) {
+    if (first + 8 * kColumns > n_visible) hide(first, n_visible, scores);
+    rescale(scores, factor);
 #pragma unroll
-    for (int k = 0; k < kColumns / 2; ++k) {
-      const std::uint32_t a[4] = {pack_bf16(weights[2 * k][0], weights[2 * k][1]),
-                                  pack_bf16(weights[2 * k][2], weights[2 * k][3]),
-                                  pack_bf16(weights[2 * k + 1][0], weights[2 * k + 1][1]),
-                                  pack_bf16(weights[2 * k + 1][2], weights[2 * k + 1][3])};
-#pragma unroll
-      for (int column = 0; column < kDim / 8; column += 2) {
-        std::uint32_t b[4];
-        ldmatrix_x4_transposed(
-            b, panel_further<kBlock>(lane_values, column * 8) + k * 16 * kPanelCols * 2);
-        mma_bf16(out[column], a, b[0], b[1]);
-        mma_bf16(out[column + 1], a, b[2], b[3]);
-      }
+    for (int column = 0; column < kColumns; ++column) {
+      weights.pairs[column][0] = pack_bf16(scores[column][0], scores[column][1]);
+      weights.pairs[column][1] = pack_bf16(scores[column][2], scores[column][3]);
     }
   }
 
@@ -66,27 +92,6 @@ struct Softmax {
   }
 
  private:
-  template <int kColumns>
-  static __device__ __forceinline__ void multiply(const std::uint32_t (&q)[kDim / 16][4],
-                                                  const __nv_bfloat16* keys, int first,
-                                                  float (&scores)[kColumns][4]) {
-    const Element from = b_address(static_cast<int>(threadIdx.x) % 32);
-    const std::uint32_t lane_keys =
-        shared_address(keys + panel_element<kBlock>(first + from.row, from.col));
-#pragma unroll
-    for (auto& column : scores) column[0] = column[1] = column[2] = column[3] = 0.0F;
-#pragma unroll
-    for (int k = 0; k < kDim / 16; ++k) {
-#pragma unroll
-      for (int column = 0; column < kColumns; column += 2) {
-        std::uint32_t b[4];
-        ldmatrix_x4(b, panel_further<kBlock>(lane_keys, k * 16) + column * 8 * kPanelCols * 2);
-        mma_bf16(scores[column], q[k], b[0], b[1]);
-        mma_bf16(scores[column + 1], q[k], b[2], b[3]);
-      }
-    }
-  }
-
   template <int kColumns>
   static __device__ __forceinline__ void hide(int first, int n_visible,
                                               float (&scores)[kColumns][4]) {
@@ -131,5 +136,32 @@ struct Softmax {
     }
   }
 };
+
+/// Adds values of keys from `first` on to the outputs of kTokens tokens.
+template <int kDim, int kTokens, int kColumns>
+__device__ __forceinline__ void add_values(Softmax<kDim>* softmax,
+                                           const Weights<kColumns> (&weights)[kTokens],
+                                           const __nv_bfloat16* values, int first) {
+  const Element from = b_address_transposed(static_cast<int>(threadIdx.x) % 32);
+  const std::uint32_t lane_values =
+      shared_address(values + panel_element<kBlock>(first + from.row, from.col));
+#pragma unroll
+  for (int k = 0; k < kColumns / 2; ++k) {
+#pragma unroll
+    for (int column = 0; column < kDim / 8; column += 2) {
+      std::uint32_t b[4];
+      ldmatrix_x4_transposed(
+          b, panel_further<kBlock>(lane_values, column * 8) + k * 16 * kPanelCols * 2);
+#pragma unroll
+      for (int n = 0; n < kTokens; ++n) {
+        const auto& low = weights[n].pairs[2 * k];
+        const auto& high = weights[n].pairs[2 * k + 1];
+        const std::uint32_t a[4] = {low[0], low[1], high[0], high[1]};
+        mma_bf16(softmax[n].out[column], a, b[0], b[1]);
+        mma_bf16(softmax[n].out[column + 1], a, b[2], b[3]);
+      }
+    }
+  }
+}
 
 }  // namespace sala::cuda::infllm_v2

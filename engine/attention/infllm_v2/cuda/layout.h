@@ -13,7 +13,6 @@ constexpr int kBlock = 64;
 /// Query heads of a KV head at most: one side of a tensor-core tile; fewer leave part of it empty.
 constexpr int kRows = 16;
 constexpr int kScoreTile = 16;               // tokens scored together
-constexpr int kAttendTile = 8;               // tokens that share copies of blocks
 constexpr int kListEntries = 640;            // most blocks that one row selects
 constexpr std::int64_t kMostBlocks = 32768;  // of the longest row: 2M tokens
 constexpr std::int64_t kNever = INT64_MAX;   // ranked_begin where no row is ranked
@@ -75,15 +74,15 @@ SALA_HOST_DEVICE constexpr std::uint32_t lowest_bits(std::uint32_t bits, int n) 
   return bits & ~rest;
 }
 
-/// A block and, in the upper byte, which rows of the tile attend to it.
+/// A block and, in the upper half, which rows of the tile attend to it.
 SALA_HOST_DEVICE constexpr std::uint32_t list_entry(std::uint32_t block, std::uint32_t members) {
-  return block | members << 24;
+  return block | members << 16;
 }
 SALA_HOST_DEVICE constexpr std::uint32_t entry_block(std::uint32_t entry) {
-  return entry & 0xffffffU;
+  return entry & 0xffffU;
 }
 SALA_HOST_DEVICE constexpr std::uint32_t entry_members(std::uint32_t entry) {
-  return entry >> 24;
+  return entry >> 16;
 }
 
 /// Stages that keep blocks of keys and values in flight, in a CTA with so much shared memory.

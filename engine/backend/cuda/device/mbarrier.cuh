@@ -25,6 +25,17 @@ __device__ __forceinline__ void mbarrier_arrive(std::uint64_t* barrier) {
       : "memory");
 }
 
+/// The same for n arrivals.
+__device__ __forceinline__ void mbarrier_arrive(std::uint64_t* barrier, int n) {
+  asm volatile(
+      "{\n"
+      ".reg .b64 state;\n"
+      "mbarrier.arrive.shared.b64 state, [%0], %1;\n"
+      "}" ::"r"(shared_address(barrier)),
+      "r"(n)
+      : "memory");
+}
+
 /// Arrives when all cp_async copies that this thread has started so far are done. Returns at once.
 /// `noinc`: the arrival is one of those that the barrier was initialised with.
 __device__ __forceinline__ void mbarrier_arrive_after_copies(std::uint64_t* barrier) {
