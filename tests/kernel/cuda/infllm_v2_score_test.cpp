@@ -1,5 +1,7 @@
 // Block scores on the GPU against fp64, and the laws that cuts of a prompt and steps obey.
 // SPDX-License-Identifier: Apache-2.0
+#include <limits>
+
 #include "engine/backend/cuda/hopper.h"
 #include "tests/kernel/cuda/infllm_v2_fixture.h"
 
@@ -119,6 +121,28 @@ TEST_F(InfllmV2Score, equals_reference_for_every_group_and_head_dim) {
   }
 }
 
+// From the first ranked row on, so that regions of keys end at every place within a tile.
+TEST_F(InfllmV2Score, equals_reference_for_every_number_of_candidates) {
+  constexpr std::int64_t kBlocks = 74;
+  for (const auto& [head_dim, group] : {std::pair{128, 16}, {64, 3}}) {
+    const kernels::Shape shape = small_shape(head_dim, group);
+    DeviceSequence sequence(shape, kBlocks * kernels::kBlock, stream());
+    sequence.append(0, kBlocks * kernels::kBlock);
+    for (std::int64_t off = shape.n_selected(); off < kBlocks - 1; ++off) {
+      SCOPED_TRACE(head_dim * 1000 + shape.candidates_end(off));
+      // Two rows of that block, of which the second sees a window of k2 more, and one of the next.
+      const std::int64_t start = off * kernels::kBlock + 62;
+      const std::vector<float> q =
+          random_rows(3, shape.q_dim(), static_cast<std::uint64_t>(100 + off));
+      const std::int64_t stride = stride_for(shape, start + 2);
+      for_bodies([&] {
+        const std::vector<float> got = scores(sequence, q, start, stride);
+        expect_reference(sequence, q, start, got, stride, kOneRounding);
+      });
+    }
+  }
+}
+
 TEST_F(InfllmV2Score, equals_reference_with_the_exact_normaliser) {
   DeviceSequence sequence(small_shape(128), 460, stream());
   sequence.append(0, 460);
@@ -147,18 +171,21 @@ TEST_F(InfllmV2Score, equals_reference_at_the_sizes_of_the_model) {
 
 TEST_F(InfllmV2Score, equals_reference_when_tiles_of_shared_memory_are_used_again) {
   for (const std::int64_t head_dim : {64, 128}) {
-    const kernels::Shape shape = small_shape(head_dim);
-    DeviceSequence sequence(shape, 28900, stream());
+    DeviceSequence sequence(small_shape(head_dim), 28900, stream());
     sequence.append(0, 28900);
-    const std::vector<float> q = random_rows(28900 - 28840, shape.q_dim(), 13);
-    const std::int64_t stride = stride_for(shape, 28899);
-    for_bodies([&] {
-      for (const bool exact : {false, true}) {
-        SCOPED_TRACE(exact);
-        const std::vector<float> got = scores(sequence, q, 28840, stride, exact);
-        expect_reference(sequence, q, 28840, got, stride, kOneRounding, exact, 5);
-      }
-    });
+    for (const std::int64_t group : {16, 3}) {
+      SCOPED_TRACE(head_dim * 100 + group);
+      sequence.shape.group = group;  // the caches are the same for every group
+      const std::vector<float> q = random_rows(28900 - 28840, sequence.shape.q_dim(), 13);
+      const std::int64_t stride = stride_for(sequence.shape, 28899);
+      for_bodies([&] {
+        for (const bool exact : {false, true}) {
+          SCOPED_TRACE(exact);
+          const std::vector<float> got = scores(sequence, q, 28840, stride, exact);
+          expect_reference(sequence, q, 28840, got, stride, kOneRounding, exact, 5);
+        }
+      });
+    }
   }
 }
 
@@ -255,6 +282,52 @@ TEST_F(InfllmV2Score, heads_far_apart_keep_their_shares) {
     const std::vector<float> got = scores(sequence, q, 384, stride);
     expect_reference(sequence, q, 384, got, stride, 2e-2);
   });
+}
+
+// A small group leaves part of a tile empty; queries of the next KV head must not count there,
+// whatever they hold.
+TEST_F(InfllmV2Score, queries_of_one_kv_head_do_not_reach_another) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::int64_t head_dim : {64, 128}) {
+    for (const std::int64_t group : {1, 3, 15}) {
+      kernels::Shape shape = small_shape(head_dim, group);
+      shape.n_kv_heads = 3;
+      DeviceSequence sequence(shape, 520, stream());
+      sequence.append(0, 520);
+      const std::int64_t start = 500;
+      const std::vector<float> clean = random_rows(20, shape.q_dim(), 14);
+      const std::int64_t stride = stride_for(shape, 519);  // the same for all of these rows
+      for (const float value : {kNan, kInfinity, 3e38F}) {
+        SCOPED_TRACE(head_dim * 100 + group);
+        SCOPED_TRACE(value);
+        std::vector<float> spoilt = clean;
+        for (std::int64_t i = 0; i < 20 * shape.q_dim(); ++i) {
+          if (i % shape.q_dim() / (group * head_dim) == 1) {
+            spoilt[static_cast<std::size_t>(i)] = i % 2 == 0 ? value : -value;
+          }
+        }
+        /// Rows (n, n_kv_heads, stride), of which KV heads 0 and 2 must be equal and finite.
+        const auto expect_others_equal = [&](const std::vector<float>& got,
+                                             const std::vector<float>& expected) {
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            if (static_cast<std::int64_t>(i) / stride % 3 == 1) continue;
+            ASSERT_TRUE(std::isfinite(expected[i])) << i;
+            ASSERT_EQ(got[i], expected[i]) << i;
+          }
+        };
+        for_bodies([&] {
+          expect_others_equal(scores(sequence, spoilt, start, stride),
+                              scores(sequence, clean, start, stride));
+        });
+        const auto last_row = [&](const std::vector<float>& q) {
+          return std::vector<float>(q.end() - shape.q_dim(), q.end());
+        };
+        expect_others_equal(step_scores(sequence, last_row(spoilt), 519, stride, 384),
+                            step_scores(sequence, last_row(clean), 519, stride, 384));
+      }
+    }
+  }
 }
 
 TEST_F(InfllmV2Score, a_step_scores_like_a_prompt) {
