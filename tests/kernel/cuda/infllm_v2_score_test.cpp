@@ -355,15 +355,5 @@ TEST_F(InfllmV2Score, a_step_below_the_first_ranked_row_writes_nothing) {
   for (const float score : step_scores(sequence, q, 449, 8, 450)) EXPECT_TRUE(std::isnan(score));
 }
 
-TEST_F(InfllmV2Score, shapes_without_a_kernel_are_refused) {
-  const auto refused = [&](const kernels::Shape& shape, std::int64_t start) {
-    return kernels::launch_score(
-        {.cache = {}, .shape = shape, .score_stride = 8, .start = start, .n_tokens = 1}, stream());
-  };
-  EXPECT_EQ(refused(small_shape(96), 384), cudaErrorInvalidValue);
-  EXPECT_EQ(refused(small_shape(64, 17), 384), cudaErrorInvalidValue);
-  EXPECT_EQ(refused(small_shape(64), 383), cudaErrorInvalidValue);
-}
-
 }  // namespace
 }  // namespace sala::testing
