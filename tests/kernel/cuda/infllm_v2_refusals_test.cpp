@@ -1,5 +1,6 @@
 // What the launchers of block-sparse attention refuse, with every body and before anything runs.
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/backend/cuda/hopper.h"
 #include "tests/kernel/cuda/infllm_v2_fixture.h"
 
 namespace sala::testing {
@@ -42,7 +43,7 @@ class InfllmV2Refusals : public DeviceTest {
         ASSERT_TRUE(is_untouched());
       }
     }
-    right.hopper = kernels::is_hopper(backend_->properties());
+    right.hopper = cuda::is_hopper(backend_->properties());
     SALA_CUDA(launch(right, stream()));
     EXPECT_FALSE(is_untouched());
   }
@@ -85,6 +86,7 @@ TEST_F(InfllmV2Refusals, attention_that_no_body_can_give) {
       {"head_dim 96", [](Params& p) { p.shape.head_dim = 96; }},
       {"head_dim 256", [](Params& p) { p.shape.head_dim = 256; }},
       {"ranked rows without masks", [](Params& p) { p.masks = nullptr; }},
+      {"masks without the last words", [](Params& p) { p.mask_stride = 0; }},
   };
   expect_refusals(Params{.q = bf16(q),
                          .out = bf16(out),
@@ -96,6 +98,34 @@ TEST_F(InfllmV2Refusals, attention_that_no_body_can_give) {
                          .n_tokens = 1,
                          .ranked_begin = first_ranked(sequence.shape)},
                   out, kernels::launch_attend, mistakes);
+}
+
+TEST_F(InfllmV2Refusals, choices_that_no_kernel_can_make) {
+  const DeviceBuffer<Bf16Bits> scores(to_bf16(random_rows(1, kRoom, 5)));
+  DeviceBuffer<std::uint32_t> masks(kRoom);
+  using Params = kernels::SelectParams;
+  const Params right{.scores = bf16(scores),
+                     .score_stride = 16,
+                     .shape = small_shape(128),
+                     .masks = masks.data(),
+                     .mask_stride = 1,
+                     .start = kStart,
+                     .n_tokens = 1};
+  const Mistake<Params> mistakes[] = {
+      {"a row that is not ranked", [](Params& p) { p.start = first_ranked(p.shape) - 1; }},
+      {"fewer scores than candidates", [](Params& p) { p.score_stride = 8; }},
+      {"scores that are not whole pieces", [](Params& p) { p.score_stride = 20; }},
+      {"masks without the last words", [](Params& p) { p.mask_stride = 0; }},
+  };
+  for (const auto& [name, make] : mistakes) {
+    SCOPED_TRACE(name);
+    Params wrong = right;
+    make(wrong);
+    EXPECT_EQ(kernels::launch_select(wrong, stream()), cudaErrorInvalidValue);
+  }
+  SALA_CUDA(kernels::launch_select(right, stream()));
+  sync();
+  masks.expect_guards_intact();
 }
 
 }  // namespace

@@ -126,8 +126,9 @@ cudaError_t launch(const AttendParams& p, cudaStream_t stream) {
 }  // namespace
 
 cudaError_t launch_attend(const AttendParams& p, cudaStream_t stream) {
-  const bool ranked = p.start + p.n_tokens > p.ranked_begin;
-  if (p.shape.group > kRows || (ranked && p.masks == nullptr)) return cudaErrorInvalidValue;
+  const std::int64_t end = p.start + p.n_tokens;
+  const bool has_masks = p.masks != nullptr && p.mask_stride >= mask_words((end - 1) / kBlock);
+  if (p.shape.group > kRows || (end > p.ranked_begin && !has_masks)) return cudaErrorInvalidValue;
   if (p.hopper) return launch_attend_hopper(p, stream);
   if (p.shape.head_dim == 64) return launch<64>(p, stream);
   if (p.shape.head_dim == 128) return launch<128>(p, stream);

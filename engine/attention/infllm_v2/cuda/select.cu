@@ -242,7 +242,7 @@ cudaError_t launch_select(const SelectParams& p, cudaStream_t stream) {
   if (p.position != nullptr) return launch<512, 8>(p, stream);
   const std::int64_t last = (p.start + p.n_tokens - 1) / kBlock;
   if (p.start / kBlock < p.shape.n_selected() || p.mask_stride < mask_words(last) ||
-      last >= kMostBlocks) {
+      p.score_stride < padded_scores(p.shape.candidates_end(last)) || last >= kMostBlocks) {
     return cudaErrorInvalidValue;
   }
   if (last < 128 * 4 * 8) return launch<128, 4>(p, stream);
