@@ -97,8 +97,7 @@ TEST_F(InfllmV2Select, chooses_as_the_cpu_does_at_every_length) {
   for (const std::int64_t off : {96, 97, 127, 128, 129, 1023, 4095, 4096, 16383, 16384, 32767}) {
     SCOPED_TRACE(off);
     expect_choice(shape, off * 64 - (off > 96 ? 2 : 0), 5, [&](auto) { return score(random_); });
-    expect_choice(
-        shape, off * 64 + 63, 1, [&](auto) { return score(random_); }, true);
+    expect_choice(shape, off * 64 + 63, 1, [&](auto) { return score(random_); }, true);
   }
 }
 

@@ -22,7 +22,7 @@ constexpr int kCopyRegisters = 24;  // all together must not exceed those at lau
 
 constexpr std::int64_t kSharedBytes = 227 << 10;  // of a CTA
 template <int kDim>
-constexpr std::int64_t kQueryBytes = kTileTokens* kRows* kDim * 2;
+constexpr std::int64_t kQueryBytes = kTileTokens * kRows * kDim * 2;
 template <int kDim>
 constexpr int kStages = static_cast<int>(n_stages(kSharedBytes - kQueryBytes<kDim>, kDim));
 

@@ -7,7 +7,7 @@
 namespace sala::cuda::infllm_v2 {
 
 template <int kDim>
-constexpr int kBlockElements = kBlock* kDim;
+constexpr int kBlockElements = kBlock * kDim;
 
 constexpr int kReaders = 8;  // warps of a CTA that attend
 
