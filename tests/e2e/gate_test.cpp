@@ -272,7 +272,7 @@ TEST_F(GateTest, benchmarks_are_compared_and_gated_by_their_own_time) {
   EXPECT_EQ(items[0]["metric"], "kernel_ns");
 
   std::ofstream(folder_ / "kernels.toml")
-      << "[pairs]\nlooks = [2]\n[[item]]\nmetric = \"kernel_ns\"\nrel = 9\n";
+      << "[pairs]\nlooks = [3]\n[[item]]\nmetric = \"kernel_ns\"\nrel = 9\n";
   const Finished judged =
       sala({"gate", "--db", db_, "--bench", "^rms_norm/", "--policy", folder_ / "kernels.toml",
             "--no-progress", "--json", "--baseline-binary", SALA_BINARY, "--candidate-binary",
