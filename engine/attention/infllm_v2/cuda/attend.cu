@@ -71,8 +71,8 @@ __device__ __forceinline__ void attend(Ring& ring, const __nv_bfloat16* stages, 
                                        const AttendParams& p, const AttendTile& tile, int warp) {
   const std::int64_t t = tile.first + warp;
   const TokenRows rows(p, tile, t);
-  HeldQuery<kDim> query;
-  load_query<kDim>(query.fragments, p.q + rows.offset, rows.count);
+  HeldQueries<kDim, 1> query;
+  load_query<kDim>(query.fragments[0], p.q + rows.offset, rows.count);
   Softmax<kDim> softmax;
   const float factor = p.shape.scale * kLog2e;
   for (RingPlace at;; at.advance(n_stages)) {

@@ -106,8 +106,8 @@ __device__ __forceinline__ const WarpResults<kDim>& attend(AttendMemory<kDim>& m
   };
   for (int i = begin; i < begin + kStages - 1; ++i) load(i);
 
-  HeldQuery<kDim> query;
-  load_query<kDim>(query.fragments, p.q + head * p.shape.group * kDim,
+  HeldQueries<kDim, 1> query;
+  load_query<kDim>(query.fragments[0], p.q + head * p.shape.group * kDim,
                    static_cast<int>(p.shape.group));
   Softmax<kDim> softmax;
   const float factor = p.shape.scale * kLog2e;
@@ -118,7 +118,7 @@ __device__ __forceinline__ const WarpResults<kDim>& attend(AttendMemory<kDim>& m
     const auto& [keys, values] = memory.stages[(i - begin) % kStages];
     const int n_visible = block(i) == off ? static_cast<int>(t % kBlock) + 1 : kBlock;
     float scores[1][kWarpKeys / 8][4];
-    multiply<kDim>(query, keys, warp * kWarpKeys, scores);
+    multiply<kDim, kBlock>(query, keys, warp * kWarpKeys, scores);
     Weights<kWarpKeys / 8> weights[1];
     softmax.weigh(scores[0], warp * kWarpKeys, n_visible, factor, weights[0]);
     add_values(&softmax, weights, values, warp * kWarpKeys);

@@ -16,48 +16,6 @@ __device__ __forceinline__ std::uint32_t row_mask(const AttendParams& p, std::in
   return p.masks[(row * p.shape.n_kv_heads + head) * p.mask_stride + word];
 }
 
-/// Query rows of one token, in registers.
-template <int kDim>
-struct HeldQuery {
-  std::uint32_t fragments[kDim / 16][4];
-
-  __device__ __forceinline__ void read(int /*token*/, int k, std::uint32_t (&a)[4]) const {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) a[i] = fragments[k][i];
-  }
-};
-
-/// Scores of keys [first, first + 8 * kColumns) of a tile for the 16 rows of each of kTokens
-/// tokens. queries.read(n, k, a): the A fragment of token n for step k.
-template <int kDim, int kTokens, int kColumns, typename Queries>
-__device__ __forceinline__ void multiply(const Queries& queries, const __nv_bfloat16* keys,
-                                         int first, float (&scores)[kTokens][kColumns][4]) {
-  const Element from = b_address(static_cast<int>(threadIdx.x) % 32);
-  const std::uint32_t lane_keys =
-      shared_address(keys + panel_element<kBlock>(first + from.row, from.col));
-#pragma unroll
-  for (auto& token : scores) {
-#pragma unroll
-    for (auto& column : token) column[0] = column[1] = column[2] = column[3] = 0.0F;
-  }
-#pragma unroll
-  for (int k = 0; k < kDim / 16; ++k) {
-    std::uint32_t a[kTokens][4];
-#pragma unroll
-    for (int n = 0; n < kTokens; ++n) queries.read(n, k, a[n]);
-#pragma unroll
-    for (int column = 0; column < kColumns; column += 2) {
-      std::uint32_t b[4];
-      ldmatrix_x4(b, panel_further<kBlock>(lane_keys, k * 16) + column * 8 * kPanelCols * 2);
-#pragma unroll
-      for (int n = 0; n < kTokens; ++n) {
-        mma_bf16(scores[n][column], a[n], b[0], b[1]);
-        mma_bf16(scores[n][column + 1], a[n], b[2], b[3]);
-      }
-    }
-  }
-}
-
 /// Weights of 8 * kColumns keys, two in a register: A fragments of their product with values.
 template <int kColumns>
 struct Weights {

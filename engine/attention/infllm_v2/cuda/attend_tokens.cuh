@@ -89,7 +89,7 @@ __device__ __forceinline__ void attend_block(Softmax<kDim>* softmax, const Queri
                                              const __nv_bfloat16* keys, int n_visible, float factor,
                                              const WaitForValues& wait_for_values) {
   float scores[kTokens][kBlock / 8][4];
-  multiply<kDim>(queries, keys, 0, scores);
+  multiply<kDim, kBlock>(queries, keys, 0, scores);
   Weights<kBlock / 8> weights[kTokens];
 #pragma unroll
   for (int n = 0; n < kTokens; ++n) {

@@ -38,35 +38,6 @@ __device__ __forceinline__ void for_tiles(__nv_bfloat16* stages, const __nv_bflo
   }
 }
 
-/// Products of a warp's two tokens with the 8 * kColumns keys from `first` on.
-template <int kDim>
-__device__ __forceinline__ void multiply(const std::uint32_t (&q)[2][kDim / 16][4],
-                                         const __nv_bfloat16* keys, int first,
-                                         float (&scores)[2][kColumns][4]) {
-  const Element from = b_address(static_cast<int>(threadIdx.x) % 32);
-  const std::uint32_t lane_keys =
-      shared_address(keys + panel_element<kTileKeys>(first + from.row, from.col));
-#pragma unroll
-  for (auto& token : scores) {
-#pragma unroll
-    for (auto& column : token) column[0] = column[1] = column[2] = column[3] = 0.0F;
-  }
-#pragma unroll
-  for (int k = 0; k < kDim / 16; ++k) {
-    const std::uint32_t panel_keys = lane_keys + k / 4 * kTileKeys * kPanelCols * 2;
-#pragma unroll
-    for (int pair = 0; pair < kColumns / 2; ++pair) {
-      std::uint32_t b[4];
-      ldmatrix_x4(b, (panel_keys ^ (k % 4 * 32)) + pair * 16 * kPanelCols * 2);
-#pragma unroll
-      for (int token = 0; token < 2; ++token) {
-        mma_bf16(scores[token][pair * 2], q[token][k], b[0], b[1]);
-        mma_bf16(scores[token][pair * 2 + 1], q[token][k], b[2], b[3]);
-      }
-    }
-  }
-}
-
 template <int kDim>
 __global__ void __launch_bounds__(kThreads, 2) score_kernel(const ScoreParams p) {
   extern __shared__ __align__(256) unsigned char memory[];
@@ -81,12 +52,13 @@ __global__ void __launch_bounds__(kThreads, 2) score_kernel(const ScoreParams p)
   const auto candidates = static_cast<int>(p.shape.candidates_end(t / kBlock));
   const float factor = p.shape.scale * kLog2e;
 
-  std::uint32_t q[2][kDim / 16][4];
+  HeldQueries<kDim, 2> queries;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const bool present = t + i >= p.start && t + i < end;
     const std::int64_t row = present ? t + i - p.start : 0;
-    load_query<kDim>(q[i], p.q + row * p.shape.q_dim() + head * p.shape.group * kDim,
+    load_query<kDim>(queries.fragments[i],
+                     p.q + row * p.shape.q_dim() + head * p.shape.group * kDim,
                      present ? static_cast<int>(p.shape.group) : 0);
   }
 
@@ -102,7 +74,7 @@ __global__ void __launch_bounds__(kThreads, 2) score_kernel(const ScoreParams p)
 #pragma unroll 1
       for (int first = 0; first < kTileKeys; first += 8 * kColumns) {
         float scores[2][kColumns][4];
-        multiply<kDim>(q, keys, first, scores);
+        multiply<kDim, kTileKeys>(queries, keys, first, scores);
         add_scores(scores[0], factor, visible[0] - j - first, rows[0]);
         add_scores(scores[1], factor, visible[1] - j - first, rows[1]);
       }
@@ -129,7 +101,7 @@ __global__ void __launch_bounds__(kThreads, 2) score_kernel(const ScoreParams p)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         float scores[2][kColumns][4];
-        multiply<kDim>(q, keys, first + half * 8 * kColumns, scores);
+        multiply<kDim, kTileKeys>(queries, keys, first + half * 8 * kColumns, scores);
         float weights[2][2 * kColumns];
         add_weights(scores[0], factor, lse[0], weights[0]);
         add_weights(scores[1], factor, lse[1], weights[1]);
